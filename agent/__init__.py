@@ -1,0 +1,1 @@
+"""The agent: from polled batches to proven delivery."""

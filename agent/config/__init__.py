@@ -1,0 +1,1 @@
+"""The configuration: models, loading, errors that name file and line."""

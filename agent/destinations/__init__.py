@@ -1,0 +1,1 @@
+"""Destinations: readers of the journal that deliver and prove it."""

@@ -1,0 +1,1 @@
+"""The journal: one durable sequence of everything that happened."""

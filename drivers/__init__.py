@@ -1,0 +1,1 @@
+"""Drivers: from a device on the wire to batches of readings."""

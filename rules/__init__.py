@@ -1,0 +1,1 @@
+"""The rule engine: pure, no I/O, no clock."""

@@ -1,0 +1,1 @@
+"""The bundled simulator: plants, instruments and the receiving end."""

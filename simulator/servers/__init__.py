@@ -1,0 +1,1 @@
+"""Protocol servers that show a simulated plant."""
