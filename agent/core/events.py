@@ -141,15 +141,4 @@ _NAMES: Final = tuple(field.name for field in fields(AlarmEvent))
 _OPTIONAL: Final = frozenset(
     {"reading", "reason", "until", "coverage", "first", "area", "equipment", "start", "end", "finding", "measure"}
 )
-_WIRE_NAME.get(name, name)] = value
-        result["message"] = dict(self.message)
-        result["colour"] = COLOUR[self.priority]
-        result["severity"] = SEVERITY[self.priority]
-        return result
-
-
-_NAMES: Final = tuple(field.name for field in fields(AlarmEvent))
-_OPTIONAL: Final = frozenset(
-    ["reading", "reason", "until", "coverage", "first", "area", "equipment", "start", "end", "finding", "measure"]
-)
 _WIRE_NAME: Final = {"start": "from", "end": "to"}
