@@ -1,6 +1,7 @@
 """The only reader of clocks: the agent's ``at`` clock for real and for virtual time."""
 
 import asyncio
+import ctypes
 import selectors
 import time
 from typing import Final, Protocol
@@ -118,3 +119,16 @@ class _JumpingSelector(selectors.DefaultSelector):
 def process_cpu_ns() -> int:
     """CPU time this process has used, ns."""
     return time.process_time_ns()
+
+
+def is_synchronised() -> bool:
+    """Tell whether the kernel holds UTC for synchronised (NTP or PTP; adjtimex(2)); False where it can't be asked."""
+    timex = ctypes.create_string_buffer(512)  # struct timex is 208 bytes; modes = 0 only reads
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+    except (OSError, AttributeError):
+        return False
+    return state not in (-1, _TIME_ERROR)
+
+
+_TIME_ERROR: Final = 5

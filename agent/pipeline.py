@@ -1,0 +1,289 @@
+"""The one path: poll → journal → rules → journal → wake the readers; all that the engine sees passes here, in order."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from agent.core.batch import Batch
+from agent.core.clock import Clock
+from agent.core.counters import Counters, labels
+from agent.core.events import AlarmEvent, Transition
+from agent.core.ids import new_id
+from agent.core.records import Draft, Event, Kind, Record, Tick, canonical_json
+from agent.envelope import Envelope
+from agent.inbox import BoundedInbox
+from agent.journal.log import JournalError
+from agent.journal.writer import JournalWriter
+from rules.engine import Engine
+
+log = logging.getLogger("davy.pipeline")
+
+LINGER_S: Final = 0.01
+"""Batches that arrive within this time share a frame; far below what an alarm may take (100 ms)."""
+IDLE_S: Final = 1.0
+"""Longest sleep: the clock is looked at this often (spec/rules.md T8)."""
+UNJOURNALED_MAX: Final = 10_000
+"""Most events that wait for a disk that takes them; beyond, the oldest is given up and counted."""
+
+
+@dataclass(slots=True)
+class Acted:
+    """What became of an action: its outcome, and the seq of its audit record (None where it could not be journaled)."""
+
+    outcome: str
+    reason: str | None
+    alarm: str | None
+    state: str | None
+    seq: int | None
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the watchdog looks at, monotonic ns."""
+
+    turn_ns: int = 0
+    is_busy: bool = False
+
+
+@dataclass(slots=True)
+class Outlets:
+    """Who else wants to know: destinations for events that no disk took, ``davy tail`` and the console for all."""
+
+    unjournaled: list[Callable[[Record], None]] = field(default_factory=list[Callable[[Record], None]])
+    appended: list[Callable[[Sequence[Record]], None]] = field(default_factory=list[Callable[[Sequence[Record]], None]])
+
+
+_T = TypeVar("_T")
+
+
+class Pipeline:
+    """Owns the order of things: one task takes batches and actions, journals them, runs the rules, journals the events.
+
+    A disk that fails stops neither polling nor rules: readings are counted as refused, and events go to the
+    destinations with ``seq`` null and into the journal as soon as it takes them (DESIGN "Journal").
+    """
+
+    def __init__(
+        self, journal: JournalWriter, engine: Engine, envelope: Envelope, clock: Clock, counters: Counters
+    ) -> None:
+        self._journal = journal
+        self._engine = engine
+        self._envelope = envelope
+        self._clock = clock
+        self._counters = counters
+        self._arrived = asyncio.Event()
+        self._jobs: deque[Callable[[], Awaitable[None]]] = deque()
+        self._unjournaled: deque[dict[str, Any]] = deque()
+        self._is_stopping = False
+        self.inbox = BoundedInbox(counters, self._arrived)
+        self.outlets = Outlets()
+        self.progress = Progress(turn_ns=clock.monotonic_ns())
+        self.disk_error: str | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, for readers."""
+        return self._engine
+
+    @property
+    def unjournaled(self) -> int:
+        """How many events wait for a disk."""
+        return len(self._unjournaled)
+
+    async def run(self) -> None:
+        """Work until :meth:`stop` was called and everything taken in is journaled and evaluated."""
+        while not (self._is_stopping and not self.inbox and not self._jobs):
+            await self._wait()
+            self.progress.is_busy = True
+            await self._turn()
+            self.progress.is_busy = False
+            self.progress.turn_ns = self._clock.monotonic_ns()
+
+    def stop(self) -> None:
+        """Let :meth:`run` end once nothing waits; call it when the drivers have stopped."""
+        self._is_stopping = True
+        self._arrived.set()
+
+    async def act(self, kind: str, fields: Mapping[str, Any]) -> Acted:
+        """Judge an action (acknowledge, reset …), journal it with its outcome, apply it; it is synced on return."""
+        return await self._in_turn(lambda: self._act(kind, fields))
+
+    async def note(self, kind: str, fields: Mapping[str, Any]) -> int | None:
+        """Journal an audit record and let the engine see it; synced on return. Its seq, None where the disk failed."""
+        return await self._in_turn(lambda: self._note(kind, fields))
+
+    async def snapshot(self) -> tuple[int, bytes]:
+        """The engine's state, and the seq up to which it holds; everything that it derived is synced."""
+        return await self._in_turn(self._take_snapshot)
+
+    async def _in_turn(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        done: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+
+        async def job() -> None:
+            try:
+                result = await work()
+            except BaseException as error:
+                if not done.done():
+                    done.set_exception(error)
+                raise
+            if not done.done():  # else the caller has gone; what was done stays done
+                done.set_result(result)
+
+        self._jobs.append(job)
+        self._arrived.set()
+        return await done
+
+    async def _wait(self) -> None:
+        timeout_s = IDLE_S
+        due_ns = self._engine.next_due_ns
+        if due_ns is not None:
+            timeout_s = min(timeout_s, max(0.0, (due_ns - self._clock.now_ns()) / 1e9))
+        if not self._arrived.is_set() and timeout_s > 0:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return
+        if not self._jobs and not self._is_stopping:
+            await asyncio.sleep(LINGER_S)
+
+    async def _turn(self) -> None:
+        self._arrived.clear()
+        await self._follow_clock()
+        if self._unjournaled:
+            await self._journal_late()
+        if batches := self.inbox.take():
+            await self._apply(await self._append(batches, urgent=False))
+        while self._jobs:
+            await self._jobs.popleft()()
+        due_ns = self._engine.next_due_ns
+        now_ns = self._clock.now_ns()
+        if due_ns is not None and due_ns <= now_ns:
+            await self._apply(await self._append([Tick(now_ns)], urgent=False))
+
+    async def _apply(self, records: Sequence[Record]) -> None:
+        await self._raise(list(evaluate(self._engine, records)))
+
+    async def _raise(self, events: Sequence[AlarmEvent]) -> None:
+        if not events:
+            return
+        drafts = [Event(Kind.ALARM, self._envelope.alarm(event)) for event in events]
+        for event in events:
+            self._counters.add("alarm_events", of=labels(transition=event.transition.value))
+            if event.transition is Transition.ACTIVATED:
+                self._counters.add("alarms_raised")
+        await self._append(drafts, urgent=True)
+
+    async def _act(self, kind: str, fields: Mapping[str, Any]) -> Acted:
+        now_ns = self._clock.now_ns()
+        await self._raise(self._engine.advance(now_ns, None))
+        judged = self._engine.judge({**fields, "kind": kind, "time": now_ns})
+        seq = await self._note(kind, {**fields, "outcome": judged.outcome, "reason": judged.reason}, now_ns)
+        return Acted(judged.outcome, judged.reason, judged.alarm, judged.state, seq)
+
+    async def _note(self, kind: str, fields: Mapping[str, Any], now_ns: int | None = None) -> int | None:
+        time_ns = self._clock.now_ns() if now_ns is None else now_ns
+        records = await self._append([Event(Kind.AUDIT, self._envelope.audit(kind, time_ns, fields))], urgent=True)
+        await self._apply(records)
+        if not records[0].seq:
+            return None
+        await self._journal.sync()
+        return records[0].seq
+
+    async def _take_snapshot(self) -> tuple[int, bytes]:
+        return await self._journal.sync(), self._engine.snapshot()
+
+    async def _append(self, drafts: Sequence[Draft], *, urgent: bool) -> Sequence[Record]:
+        """Append; where the disk refuses, the records come back with seq 0 and the rules go on without it."""
+        try:
+            records = await self._journal.append(drafts, urgent=urgent)
+        except JournalError as error:
+            return self._without_disk(drafts, error)
+        if self.disk_error is not None:
+            log.warning("journal takes records again", extra={"waiting": len(self._unjournaled)})
+            self.disk_error = None
+            self._counters.put("journal_failing", 0)
+        for listener in self.outlets.appended:
+            listener(records)
+        return records
+
+    def _without_disk(self, drafts: Sequence[Draft], error: JournalError) -> list[Record]:
+        if self.disk_error is None:
+            log.error(
+                "journal refuses records: readings are lost from now on, alarms go on", extra={"error": str(error)}
+            )
+            self._counters.put("journal_failing", 1)
+        self.disk_error = str(error)
+        records: list[Record] = []
+        for draft in drafts:
+            if isinstance(draft, Batch):
+                self._counters.add("readings_refused", len(draft.values), labels(reason="disk"))
+                records.append(Record(0, Kind.READINGS, batch=draft))
+            elif isinstance(draft, Tick):
+                records.append(Record(0, Kind.TICK, at_ns=draft.at_ns))
+            else:
+                records.append(self._keep_for_later(draft))
+        return records
+
+    def _keep_for_later(self, draft: Event) -> Record:
+        fields = dict(draft.fields)
+        if draft.kind is Kind.AUDIT:
+            fields.setdefault("id", new_id(self._clock.now_ns()))
+        if len(self._unjournaled) >= UNJOURNALED_MAX:
+            self._unjournaled.popleft()
+            self._counters.add("events_given_up")
+        self._unjournaled.append({"_kind": draft.kind, **fields})
+        sent = {**fields, "seq": None, "epoch": self._journal.epoch, "recorded": self._clock.now_ns()}
+        record = Record(0, draft.kind, fields=sent, body=canonical_json(sent))
+        for offer in self.outlets.unjournaled:
+            offer(record)
+        return record
+
+    async def _journal_late(self) -> None:
+        drafts: list[Draft] = []
+        for fields in self._unjournaled:
+            rest = {key: value for key, value in fields.items() if key != "_kind"}
+            drafts.append(Event(fields["_kind"], rest))
+        waiting = len(drafts)
+        try:
+            await self._journal.append(drafts, urgent=True)
+        except JournalError:
+            return  # disk_error stands since the first refusal; the next turn tries again
+        for _ in range(waiting):
+            self._unjournaled.popleft()
+        self._counters.add("events_journaled_late", waiting)
+
+    async def _follow_clock(self) -> None:
+        step_ns = self._clock.take_step()
+        if not step_ns:
+            return
+        log.warning("UTC was stepped", extra={"step_s": step_ns / 1e9})
+        fields = self._envelope.audit("clock", self._clock.now_ns(), {"step": step_ns})
+        await self._apply(await self._append([Event(Kind.AUDIT, fields)], urgent=True))
+
+
+def evaluate(engine: Engine, records: Sequence[Record]) -> Iterator[AlarmEvent]:
+    """Feed records to an engine the way live and recovery both must (spec/rules.md T7).
+
+    After the last record of each poll, and before each action, the engine is told that no earlier reading will
+    follow; a poll of more than 1,000 readings is several records with one ``at``.
+    """
+    last = len(records) - 1
+    for position, record in enumerate(records):
+        if record.kind is Kind.AUDIT and "outcome" in record.fields:
+            yield from engine.advance(record.fields["time"], record.seq or None)
+        yield from engine.apply(record)
+        at_ns = _at_ns(record)
+        if at_ns is not None and (position == last or _at_ns(records[position + 1]) != at_ns):
+            yield from engine.advance(at_ns, record.seq or None)
+
+
+def _at_ns(record: Record) -> int | None:
+    if record.batch is not None:
+        return None if record.batch.historical else record.batch.at_ns
+    if record.kind is Kind.TICK:
+        return record.at_ns
+    return None
