@@ -13,6 +13,8 @@ class Quality(IntEnum):
     LAST_USABLE = 3
     CLOCK = 4
     DEVICE_UNCERTAIN = 5
+    NE43_BAND = 6
+    """Between good and fault of a 4-20 mA signal (spec/rules.md Q3): may make a condition true, never false."""
     BAD = 100
     COMM_FAIL = 101
     SENSOR_FAULT = 102
