@@ -4,7 +4,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol, cast
 
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
@@ -170,7 +170,8 @@ def _peek(payload: bytes) -> tuple[str | None, str | None]:
         return None, None
     if not isinstance(parsed, dict):
         return None, None
-    kind, command_id = parsed.get("kind"), parsed.get("id")
+    fields = cast("dict[str, Any]", parsed)
+    kind, command_id = fields.get("kind"), fields.get("id")
     return (kind if isinstance(kind, str) else None, command_id if isinstance(command_id, str) else None)
 
 

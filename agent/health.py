@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,7 +78,7 @@ async def serve_http(
 
     class Server(uvicorn.Server):
         @contextmanager
-        def capture_signals(self) -> "Iterator[None]":
+        def capture_signals(self) -> Generator[None, None, None]:
             yield  # signals are the app's
 
         async def startup(self, sockets: Any = None) -> None:

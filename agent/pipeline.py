@@ -17,6 +17,7 @@ from agent.envelope import Envelope
 from agent.inbox import BoundedInbox
 from agent.journal.log import JournalError
 from agent.journal.writer import JournalWriter
+from rules.build import RuleSet
 from rules.engine import Engine
 
 log = logging.getLogger("davy.pipeline")
@@ -115,6 +116,18 @@ class Pipeline:
         """Journal an audit record and let the engine see it; synced on return. Its seq, None where the disk failed."""
         return await self._in_turn(lambda: self._note(kind, fields))
 
+    async def reconfigure(self, rules: RuleSet, fields: Mapping[str, Any]) -> None:
+        """Journal the configuration record, then let the engine take the new rule set (spec/rules.md G1)."""
+        await self._in_turn(lambda: self._reconfigure(rules, fields))
+
+    async def raise_again(self, events: Sequence[AlarmEvent]) -> None:
+        """Journal events that a replay derived and that the journal lacks."""
+        await self._in_turn(lambda: self._raise(events))
+
+    async def settle(self) -> None:
+        """Return when everything that was in the inbox is journaled and evaluated."""
+        await self._in_turn(lambda: self._raise([]))
+
     async def snapshot(self) -> tuple[int, bytes]:
         """The engine's state, and the seq up to which it holds; everything that it derived is synced."""
         return await self._in_turn(self._take_snapshot)
@@ -192,6 +205,11 @@ class Pipeline:
             return None
         await self._journal.sync()
         return records[0].seq
+
+    async def _reconfigure(self, rules: RuleSet, fields: Mapping[str, Any]) -> None:
+        seq = await self._note("configuration", fields)
+        self._envelope.rules_version = rules.version
+        await self._raise(self._engine.reconfigure(rules, seq))
 
     async def _take_snapshot(self) -> tuple[int, bytes]:
         return await self._journal.sync(), self._engine.snapshot()

@@ -1,0 +1,297 @@
+"""The running agent: the only module that knows all the others. Stages start top-down and stop bottom-up."""
+
+import asyncio
+import hashlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from agent import health
+from agent.commands import Commands, Origin
+from agent.config.kinds import destination_factory, driver_factory
+from agent.config.load import Loaded
+from agent.core.clock import SystemClock, is_synchronised
+from agent.core.counters import Counters
+from agent.core.ports import DestinationContext, Driver, DriverContext, SiteView
+from agent.core.records import canonical_json
+from agent.core.tags import Tag
+from agent.destinations.base import Destination
+from agent.envelope import Envelope, Place
+from agent.journal.log import Journal, JournalBusyError, JournalOptions
+from agent.journal.state import StateStore
+from agent.journal.writer import JournalWriter
+from agent.local import LocalServer
+from agent.logs import set_up_logging
+from agent.pipeline import Pipeline
+from agent.recovery import CONFIGURATION, SNAPSHOT, Recovered, configuration_fields, recover
+from agent.status import VERSION, Status, is_ready
+from agent.supervise import Job, stage
+from rules.build import RuleSet, build
+
+log = logging.getLogger("davy.app")
+
+SNAPSHOT_EVERY_S: Final = 10.0
+SNAPSHOT_READINGS: Final = 1_000_000
+DRAIN_LIMIT_S: Final = 3.0
+"""Destinations flush this long at a stop; SIGTERM to exit stays under five seconds."""
+SYNC_STUCK_NS: Final = 60_000_000_000
+TURN_STUCK_NS: Final = 30_000_000_000
+
+
+def main(loaded: Loaded) -> int:
+    """Run the agent until SIGTERM or SIGINT; the exit code."""
+    set_up_logging()
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(run(loaded))
+    return uvloop.run(run(loaded))
+
+
+async def run(loaded: Loaded) -> int:
+    """Open the journal, run the stages, stop them; 2 where the state directory is in use."""
+    try:
+        app = App(loaded)
+    except JournalBusyError as error:
+        log.error("cannot start", extra={"error": str(error)})
+        return 2
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    await app.run(stop)
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    drivers: Mapping[str, Driver]
+    destinations: Mapping[str, Destination]
+
+
+class App:
+    """One agent: wires the parts, and owns what must be opened and closed in order."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        config = loaded.config
+        self._loaded = loaded
+        self.clock = SystemClock()
+        self.counters = Counters()
+        directory = Path(config.agent.state_dir)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self._state = StateStore(directory / "state.db")
+        self._journal = Journal.open(
+            JournalOptions(
+                directory=directory / "journal",
+                max_size=config.journal.max_size.bytes if config.journal.max_size else None,
+                keep_ns=config.journal.keep.ns,
+                keep_alarms_ns=config.journal.keep_alarms.ns,
+            ),
+            now_ns=self.clock.now_ns(),
+            machine_id=_machine_id(),
+            delivered=self._state.positions(),
+        )
+        self._rules = build(config.rules, {tag.id: tag for tag in loaded.tags}, live=True)
+        recovered = recover(self._journal, self._state, self._rules, config.site.restart_gap.ns)
+        self._recovered = recovered
+        self.writer = JournalWriter(
+            self._journal, commit_every_ns=config.journal.commit_every.ns, clock=self.clock, counters=self.counters
+        )
+        self._envelope = _envelope(loaded, self._rules)
+        self.pipeline = Pipeline(self.writer, recovered.engine, self._envelope, self.clock, self.counters)
+        self.status = Status(self.pipeline, self.writer, self._envelope, self.clock, self.counters)
+        self._commands = Commands(self.pipeline, _origins(loaded), self._state, self.clock, self.counters)
+        self._commands.epoch = self._journal.epoch
+        self._parts = self._make_parts()
+        self.status.devices = self._parts.drivers
+        self.status.destinations = self._parts.destinations
+        self.pipeline.outlets.unjournaled.extend(there.offer for there in self._parts.destinations.values())
+        path = Path(os.environ.get("RUNTIME_DIRECTORY", directory)) / "davy.sock"
+        self._local = LocalServer(path, self.pipeline, self.writer, self.status.full)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until ``stop``; then drivers stop, the queue drains, destinations flush, the journal closes."""
+        job = {"pipeline": self.pipeline.run}
+        async with stage({**job}, self.clock, self.counters):
+            await self._begin()
+            outer: dict[str, Job] = {name: there.run for name, there in self._parts.destinations.items()}
+            outer |= {"upkeep": self._keep_up, "watchdog": self._watch, "local": self._local.run}
+            if self._loaded.config.console is not None:
+                outer["console"] = self._serve_http
+            async with stage(outer, self.clock, self.counters):
+                drivers: dict[str, Job] = {
+                    name: (lambda driver=driver: driver.run(self.pipeline.inbox))
+                    for name, driver in self._parts.drivers.items()
+                }
+                async with stage(drivers, self.clock, self.counters):
+                    health.sd_notify("READY=1")
+                    log.info("running", extra={"devices": len(drivers), "epoch": self._journal.epoch})
+                    await stop.wait()
+                    health.sd_notify("STOPPING=1")
+                await self._end()
+        await self.writer.close()
+        self._state.close()
+        log.info("stopped", extra={"seq": self._journal.last_seq})
+
+    async def _begin(self) -> None:
+        """Journal how this start came about, before the first reading."""
+        self.status.refresh_clock()
+        recovery, recovered = self._journal.recovery, self._recovered
+        await self.pipeline.raise_again(recovered.missing)
+        now_ns = self.clock.now_ns()
+        if recovery.last_at_ns is not None and now_ns < recovery.last_at_ns:
+            await self.pipeline.note("clock", {"step": now_ns - recovery.last_at_ns, "cause": "start"})
+        await self.pipeline.note(
+            "start",
+            {
+                "previous_end": recovery.last_at_ns,
+                "not_measured_ns": None if recovery.last_at_ns is None else now_ns - recovery.last_at_ns,
+                "version": VERSION,
+                "has_snapshot": recovered.has_snapshot,
+                "replayed": recovered.replayed,
+            },
+        )
+        for kind, fields in recovery.audit_fields():
+            await self.pipeline.note(kind, fields)
+        await self._adopt_configuration(recovered)
+
+    async def _adopt_configuration(self, recovered: Recovered) -> None:
+        shown = self._loaded.shown()
+        fields = configuration_fields(self._rules, self._loaded.tags, shown)
+        text = canonical_json(fields)
+        if self._state.get(CONFIGURATION) == text and recovered.version == self._rules.version:
+            return
+        actor = "offline" if recovered.version is not None else "install"
+        digest = hashlib.sha256(text).hexdigest()
+        await self.pipeline.reconfigure(self._rules, {**fields, "digest": digest, "actor": actor})
+        self._state.put(CONFIGURATION, text)
+        await self._save_snapshot()
+
+    async def _end(self) -> None:
+        """Everything taken in is journaled and evaluated, the stop recorded, the destinations flushed."""
+        self.status.is_stopping = True
+        await self.pipeline.settle()
+        await self.pipeline.note("stop", {"counts": self.status.conservation()})
+        await self._save_snapshot()
+        async with asyncio.TaskGroup() as group:
+            for there in self._parts.destinations.values():
+                group.create_task(there.drain(DRAIN_LIMIT_S))
+        self.pipeline.stop()
+        self._state.flush()
+
+    async def _keep_up(self) -> None:
+        """Once a second: cursors to disk, the clock's state; every 10 s or 1 M readings a snapshot."""
+        loop = asyncio.get_running_loop()
+        saved_at, saved_readings = loop.time(), 0
+        while True:
+            await asyncio.sleep(1.0)
+            await asyncio.to_thread(self._state.flush)
+            self.status.refresh_clock()
+            readings = self.pipeline.engine.evaluated
+            if loop.time() - saved_at >= SNAPSHOT_EVERY_S or readings - saved_readings >= SNAPSHOT_READINGS:
+                saved_at, saved_readings = loop.time(), readings
+                await self._save_snapshot()
+
+    async def _save_snapshot(self) -> None:
+        if self.pipeline.disk_error is not None:
+            return
+        seq, image = await self.pipeline.snapshot()
+        await asyncio.to_thread(self._state.put_snapshot, SNAPSHOT, seq, image)
+
+    async def _watch(self) -> None:
+        await health.feed_watchdog(self.is_progressing)
+
+    def is_progressing(self) -> bool:
+        """The pipeline took its turn lately, or waits for a sync that began under 60 s ago."""
+        now_ns = self.clock.monotonic_ns()
+        if now_ns - self.pipeline.progress.turn_ns < TURN_STUCK_NS:
+            return True
+        sync_ns = self.writer.sync_started_ns
+        return sync_ns is not None and now_ns - sync_ns < SYNC_STUCK_NS
+
+    async def _serve_http(self) -> None:
+        listen = self._loaded.config.console.listen
+        ready = list(self._parts.drivers.values())
+        await health.serve_http(
+            listen, self.counters, self.status.refresh_gauges, lambda: is_ready(ready), self.is_progressing
+        )
+
+    def _make_parts(self) -> _Parts:
+        config = self._loaded.config
+        site = config.site
+        driver_context = DriverContext(self.clock, self.counters, site.max_skew.ns, site.refresh.ns)
+        drivers = {device.id: driver_factory(device.driver)(device, driver_context) for device in config.devices}
+        context = DestinationContext(
+            clock=self.clock,
+            counters=self.counters,
+            reader=self.writer,
+            cursors=self._state,
+            view=SiteView(
+                status=self.status.message,
+                tags=lambda: _tag_table(self._loaded.tags),
+                alarms=self._standing,
+                command=self._commands.handle,
+                end_unknown=self._end_unknown,
+            ),
+            site=site.id,
+            agent=config.agent.name,
+            epoch=self._journal.epoch,
+            tags=self._loaded.tags,
+        )
+        destinations = {there.id: destination_factory(there.kind)(there, context) for there in config.destinations}
+        return _Parts(drivers, destinations)
+
+    def _standing(self) -> list[dict[str, Any]]:
+        return [view.to_fields() for view in self.pipeline.engine.standing()]
+
+    async def _end_unknown(self, alarm: str) -> None:
+        await self.pipeline.note("ended_unknown", {"alarm": alarm, "cause": "not known to this agent"})
+
+
+def _envelope(loaded: Loaded, rules: RuleSet) -> Envelope:
+    site = loaded.config.site
+    lon, lat = site.location if site.location is not None else (None, None)
+    place = Place(site.name, site.code, site.hazard_code, lat, lon, site.duty_phone)
+    state = "synchronised" if is_synchronised() else "unsynchronised"
+    tags = {tag.id: tag for tag in loaded.tags}
+    return Envelope(site.id, loaded.config.agent.name, place, tags, rules.version, state)
+
+
+def _origins(loaded: Loaded) -> dict[str, Origin]:
+    return {
+        there.id: Origin(frozenset(getattr(there, "commands", ())), getattr(there, "operator", False))
+        for there in loaded.config.destinations
+    }
+
+
+def _tag_table(tags: Sequence[Tag]) -> list[dict[str, Any]]:
+    """The tag table of spec/wire.md: id, name, unit, range, kind, device, location."""
+    return [
+        {
+            "id": tag.id,
+            "name": tag.name,
+            "unit": tag.unit,
+            "range": list(tag.range) if tag.range is not None else None,
+            "kind": tag.kind,
+            "device": tag.device,
+            "location": tag.location,
+            "source": tag.source.value,
+        }
+        for tag in tags
+    ]
+
+
+def _machine_id() -> str:
+    try:
+        return Path("/etc/machine-id").read_text(encoding="ascii").strip() or "unknown"
+    except OSError:
+        return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit("run: davy run -c davy.yaml")
