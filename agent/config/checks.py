@@ -1,0 +1,114 @@
+"""What no single model can see: ids used twice, rules against tags, codes that a regulator needs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from agent.config.base import DeviceBase
+from agent.config.document import as_list, as_mapping
+from agent.config.errors import Path, Position, Text, same, show_found
+from agent.config.explain import Fault, sentence
+from agent.config.models import Config
+from agent.core.batch import Source
+from agent.core.tags import Tag
+
+
+def mappings(data: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The mappings of a list, whatever else may stand in it."""
+    for i, item in enumerate(as_list(data) or []):
+        fields = as_mapping(item)
+        if fields is not None:
+            yield i, fields
+
+
+def ids(data: dict[str, Any]) -> Iterator[tuple[str, Any, Path]]:
+    """Every id as written: its name space, the id, its path."""
+    for key in ("devices", "rules", "destinations"):
+        for i, item in mappings(data.get(key)):
+            yield key, item.get("id"), (key, i, "id")
+    for j, tag in mappings(data.get("tags")):
+        yield "tags", tag.get("id"), ("tags", j, "id")
+    for i, device in mappings(data.get("devices")):
+        for j, tag in mappings(device.get("tags")):
+            yield "tags", tag.get("id"), ("devices", i, "tags", j, "id")
+
+
+def duplicates(data: dict[str, Any], position: Callable[[Path], Position]) -> Iterator[Fault]:
+    """Every id that an earlier device, tag, rule or destination already has."""
+    first: dict[tuple[str, str], Path] = {}
+    for space, name, path in ids(data):
+        if not isinstance(name, str):
+            continue
+        if (space, name) in first:
+            at = position(first[space, name])
+            yield Fault(path, Text(f"id used twice, first at {at}", f"标识重复，首次出现在 {at}"), show_found(name))
+        first.setdefault((space, name), path)
+
+
+def tag_table(device: DeviceBase) -> list[Tag]:
+    """The tags of a device as the rules see them."""
+    tags: Sequence[Any] = getattr(device, "tags", ())
+    return [
+        Tag(
+            id=tag.id,
+            device=device.id,
+            name=tag.name,
+            unit=tag.unit,
+            kind=tag.kind,
+            range=tag.range,
+            poll_ns=device.poll.ns,
+            source=device.source,
+            location=tag.location,
+        )
+        for tag in tags
+    ]
+
+
+def known_tags(data: dict[str, Any], devices: Sequence[DeviceBase | None]) -> list[Tag]:
+    """All tags; those of a device that is wrong by name only, so that its rules are not blamed."""
+    tags: list[Tag] = []
+    for i, fields in mappings(data.get("devices")):
+        device = devices[i] if i < len(devices) else None
+        if device is not None:
+            tags += tag_table(device)
+        else:
+            for _, tag in mappings(fields.get("tags")):
+                if isinstance(tag.get("id"), str):
+                    tags.append(Tag(tag["id"], source=Source.SENSOR))
+    return tags
+
+
+def rule_findings(rules: Sequence[BaseModel | None], tags: Sequence[Tag], keep_ns: int | None) -> Iterator[Fault]:
+    """What the rules say about themselves and their tags (spec/rules.md C9)."""
+    places = {str(getattr(rule, "id", "")): i for i, rule in enumerate(rules) if rule is not None}
+    if not places:
+        return
+    from rules.check import check
+
+    for finding in check([rule for rule in rules if rule is not None], tags, keep_ns=keep_ns):
+        path: Path = ("rules", places[finding.rule_id])
+        if finding.key:
+            path = (*path, finding.key)
+        yield Fault(
+            path,
+            sentence(finding.message),
+            None if finding.found is None else str(finding.found),
+            None if finding.allowed is None else same(str(finding.allowed)),
+            is_warning=finding.is_warning,
+        )
+
+
+def tags_named(rules: Sequence[BaseModel | None]) -> list[str]:
+    """The tags that rules name, each once."""
+    names = (getattr(rule, "tag", None) for rule in rules)
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))
+
+
+def regulator_warnings(config: Config) -> Iterator[Fault]:
+    """A regulator cannot assign alarms without the site's codes (spec/wire.md)."""
+    if any(destination.regulator for destination in config.destinations):
+        for key in ("code", "hazard_code"):
+            if not getattr(config.site, key):
+                text = Text("empty, but a regulator is among the destinations", "为空，但目的地中有监管部门")
+                yield Fault(("site", key), text, is_warning=True)

@@ -1,0 +1,180 @@
+"""Pydantic's errors in the operator's words: what was found, what is allowed, in two languages."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from agent.config.document import as_list, as_mapping
+from agent.config.errors import Path, Text, closest, same, show_found
+from agent.config.shape import keys_at
+
+_SECRET_KEYS: Final = frozenset({"password", "token", "secret"})
+_ID_PATTERN: Final = r"^[\w.\-]{1,64}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A problem that does not know its file yet; ``path`` counts from the root of the configuration."""
+
+    path: Path
+    text: Text
+    found: str | None = None
+    allowed: Text | None = None
+    suggestion: str | None = None
+    is_key: bool = False
+    """The key itself is wrong, not its value."""
+    is_warning: bool = False
+
+
+_WRONG_TYPE: Final = Text("wrong type", "类型错误")
+_NOT_ALLOWED: Final = Text("not allowed here", "此处不允许该值")
+_RANGE: Final = Text("out of range", "超出范围")
+_LENGTH: Final = Text("wrong length", "长度错误")
+_NUMBER: Final = Text("a number", "数字")
+_INTEGER: Final = Text("a whole number", "整数")
+_BOOLEAN: Final = Text("true or false", "true 或 false")
+_TEXT: Final = Text("text (in quotes if it looks like a number)", "文本（若像数字请加引号）")
+_LIST: Final = Text("a list", "列表")
+_MAPPING: Final = Text("a mapping (key: value)", "映射（键: 值）")
+
+_TYPES: Final[dict[str, Text]] = {
+    "int_type": _INTEGER,
+    "int_parsing": _INTEGER,
+    "int_parsing_size": _INTEGER,
+    "int_from_float": _INTEGER,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": Text("a finite number", "有限数值"),
+    "bool_type": _BOOLEAN,
+    "bool_parsing": _BOOLEAN,
+    "string_type": _TEXT,
+    "path_type": _TEXT,
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "set_type": _LIST,
+    "dict_type": _MAPPING,
+    "mapping_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "date_type": same("YYYY-MM-DD"),
+    "date_parsing": same("YYYY-MM-DD"),
+    "date_from_datetime_parsing": same("YYYY-MM-DD"),
+}
+
+_BOUNDS: Final = {
+    "greater_than": "> {gt}",
+    "greater_than_equal": ">= {ge}",
+    "less_than": "< {lt}",
+    "less_than_equal": "<= {le}",
+}
+
+_LENGTHS: Final = {
+    "too_short": Text("at least {min_length} items", "至少 {min_length} 项"),
+    "too_long": Text("at most {max_length} items", "最多 {max_length} 项"),
+    "string_too_short": Text("at least {min_length} characters", "至少 {min_length} 个字符"),
+    "string_too_long": Text("at most {max_length} characters", "最多 {max_length} 个字符"),
+}
+
+_SENTENCES: Final = (
+    (re.compile(r"expected a number with a unit \((.+)\), such as (.+)"), r"应为带单位的数值（\1），例如 \2"),
+    (
+        re.compile(r"expected a text with a unit, such as (.+); a bare number has no unit"),
+        r"应为带单位的文本，例如 \1；纯数字没有单位",
+    ),
+    (re.compile(r"expected readings per second, such as (.+)"), r"应为每秒读数，例如 \1"),
+    (re.compile(r"(.+) is not a whole number of (.+)"), r"\1 不是 \2 的整数倍"),
+    (re.compile(r"expected low < high, found (.+)"), r"应为 下限 < 上限，现为 \1"),
+    (re.compile(r"expected (\S+) to (\S+)"), r"应在 \1 到 \2 之间"),
+    (re.compile(r"expected at least (.+)"), r"应至少为 \1"),
+    (re.compile(r"expected an IANA time zone, such as (.+)"), r"应为 IANA 时区，例如 \1"),
+    (re.compile(r"expected host:port, such as (.+)"), r"应为 主机:端口，例如 \1"),
+    (
+        re.compile(r"beyond loopback the console needs TLS, which this version does not have; expected (.+)"),
+        r"控制台超出本机访问需要 TLS，本版本尚不支持；应为 \1",
+    ),
+)
+"""English sentences that validators raise, and their Chinese."""
+
+
+def explain(error: ValidationError, data: Any, prefix: Path, model: type[BaseModel]) -> list[Fault]:
+    """The faults of one model, one for each path: the branches of a union are one fault with all that is allowed."""
+    faults: dict[Path, Fault] = {}
+    for detail in error.errors(include_url=False):
+        inner = _real_path(detail, data)
+        fault = _fault(detail, inner, prefix, model)
+        known = faults.get(inner)
+        faults[inner] = fault if known is None else _joined(known, fault)
+    return list(faults.values())
+
+
+def _real_path(detail: ErrorDetails, data: Any) -> Path:
+    """Drop from pydantic's location what names a branch of a union and no place in the data."""
+    path: list[str | int] = []
+    for part in detail["loc"]:
+        mapping, items = as_mapping(data), as_list(data)
+        if mapping is not None and isinstance(part, str) and part in mapping:
+            data = mapping[part]
+        elif items is not None and isinstance(part, int) and part < len(items):
+            data = items[part]
+        elif detail["type"] != "missing" or part != detail["loc"][-1]:
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _fault(detail: ErrorDetails, inner: Path, prefix: Path, model: type[BaseModel]) -> Fault:
+    kind, value = detail["type"], detail["input"]
+    path = (*prefix, *inner)
+    if kind == "missing":
+        return Fault(path, Text("required key is missing", "缺少必需的键"))
+    if kind == "extra_forbidden":
+        return unknown_key(path, keys_at(model, inner[:-1]))
+    found = "***" if inner and inner[-1] in _SECRET_KEYS else show_found(value)
+    context: dict[str, Any] = dict(detail.get("ctx", {}))
+    if kind in _TYPES:
+        return Fault(path, _WRONG_TYPE, found, _TYPES[kind])
+    if kind in _BOUNDS:
+        return Fault(path, _RANGE, found, same(_BOUNDS[kind].format(**context)))
+    if kind in _LENGTHS:
+        words = _LENGTHS[kind]
+        return Fault(path, _LENGTH, found, Text(words.en.format(**context), words.zh.format(**context)))
+    if kind in ("literal_error", "enum", "union_tag_invalid"):
+        names = re.findall(r"'([^']*)'", str(context.get("expected") or context.get("expected_tags")))
+        near = closest(value, names) if isinstance(value, str) else None
+        return Fault(path, _NOT_ALLOWED, found, same(", ".join(names)), near)
+    if kind == "string_pattern_mismatch":
+        return Fault(path, _NOT_ALLOWED, found, _pattern(str(context["pattern"])))
+    message = detail["msg"].removeprefix("Value error, ")
+    return Fault(path, sentence(message), None if "found" in message or isinstance(value, dict | list) else found)
+
+
+def _pattern(pattern: str) -> Text:
+    if pattern == _ID_PATTERN:
+        return Text("1-64 letters, digits, . _ -", "1–64 个字母、汉字、数字或 . _ -")
+    return Text(f"text like {pattern}", f"符合 {pattern} 的文本")
+
+
+def unknown_key(path: Path, allowed: Iterable[str]) -> Fault:
+    """A key that does not exist here."""
+    names = list(allowed)
+    near = closest(str(path[-1]), names)
+    return Fault(path, Text("unknown key", "未知的键"), show_found(path[-1]), same(", ".join(names)), near, is_key=True)
+
+
+def sentence(english: str) -> Text:
+    """A validator's sentence in both languages; where the Chinese is not known, it is marked and left in English."""
+    for pattern, chinese in _SENTENCES:
+        if pattern.fullmatch(english):
+            return Text(english, pattern.sub(chinese, english))
+    return Text(english, f"值无效：{english}")
+
+
+def _joined(first: Fault, second: Fault) -> Fault:
+    if first.allowed is None or second.allowed is None or second.allowed.en in first.allowed.en:
+        return first if second.allowed is None or first.allowed is not None else second
+    allowed = Text(f"{first.allowed.en} or {second.allowed.en}", f"{first.allowed.zh} 或 {second.allowed.zh}")
+    return replace(first, allowed=allowed, suggestion=first.suggestion or second.suggestion)

@@ -1,0 +1,205 @@
+"""Load a configuration: one YAML file or a directory of them, validated whole, all problems at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from agent.config import checks, kinds, shape, tags_csv
+from agent.config.base import TagBase
+from agent.config.errors import ConfigError, Position, Problem, Text, show_found, show_path
+from agent.config.explain import Fault, unknown_key
+from agent.config.fields import Duration, Strict
+from agent.config.models import LISTS, SECTIONS, Config
+from agent.config.parts import Parts
+from agent.config.secrets import Secrets
+from agent.config.sources import Sources, environment, yaml_files
+from agent.core.batch import Source
+from agent.core.tags import Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration. ``config.devices[i]`` is an instance of its driver's ``Config``, and so on."""
+
+    config: Config
+    tags: tuple[Tag, ...]
+    """All tags, device by device, without scaling (the drivers add that)."""
+    warnings: tuple[Problem, ...]
+    files: tuple[FilePath, ...]
+    """Every YAML and CSV file that was read."""
+    sources: Mapping[str, Position]
+    """Where each device, tag, rule and destination stands, by kind and id: ``rules:T101-level-h``."""
+    secrets: Secrets
+    """Knows what must not be shown: ``secrets.mask(text)``."""
+
+    def shown(self) -> dict[str, Any]:
+        """The configuration as it is in force, JSON types, defaults included, secrets masked."""
+        return self.secrets.mask_all(self.config.model_dump(mode="json"))
+
+
+class RecordedTag(TagBase):
+    """A tag of recorded data, for ``davy replay --rules FILE``."""
+
+    poll: Duration | None = Field(None, description="distance of two readings, where it is known")
+    source: Source = Field(default=Source.SENSOR, description="where the readings came from")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRules:
+    """The rules of a file for replay, and what it says about their tags."""
+
+    rules: tuple[BaseModel, ...]
+    tags: tuple[Tag, ...]
+    warnings: tuple[Problem, ...]
+
+
+def load(path: FilePath, *, env: Mapping[str, str] | None = None, credentials_dir: FilePath | None = None) -> Loaded:
+    """Read, merge and validate; raises ConfigError with every problem, and nothing else.
+
+    ``env`` is the process environment by default, ``credentials_dir`` its ``CREDENTIALS_DIRECTORY``.
+    """
+    return _Load(path, env, credentials_dir, LISTS).run()
+
+
+def load_rules(path: FilePath) -> LoadedRules:
+    """Read a YAML with a ``rules:`` list and an optional ``tags:`` list; raises ConfigError."""
+    return _Load(path, None, None, ("rules", "tags")).run_rules()
+
+
+class _Load:
+    def __init__(
+        self, path: FilePath, env: Mapping[str, str] | None, credentials_dir: FilePath | None, lists: Sequence[str]
+    ) -> None:
+        env = environment() if env is None else env
+        if credentials_dir is None and env.get("CREDENTIALS_DIRECTORY"):
+            credentials_dir = FilePath(env["CREDENTIALS_DIRECTORY"])
+        self._lists = lists
+        self._directory = path if path.is_dir() else path.parent
+        self._secrets = Secrets(self._directory, env, credentials_dir)
+        self._sources = Sources(self._secrets, lists)
+        self._parts = Parts({"directory": self._directory})
+        self._files = yaml_files(path)
+        for file in self._files:
+            self._sources.add_file(file)
+        self._data = self._sources.data
+
+    def run(self) -> Loaded:
+        self._unknown_keys([*SECTIONS, *LISTS])
+        sections = {key: self._section(key, model) for key, model in SECTIONS.items()}
+        self._read_tables()
+        parts, data = self._parts, self._data
+        devices = parts.items("devices", data.get("devices"), parts.device)
+        rules = parts.items("rules", data.get("rules"), parts.rule)
+        destinations = parts.items("destinations", data.get("destinations"), parts.destination)
+        parts.faults += checks.duplicates(data, self._sources.position)
+        tags = checks.known_tags(data, devices)
+        config = self._config(sections, devices, rules, destinations)
+        if self._sources.is_complete:
+            parts.faults += checks.rule_findings(rules, tags, None if config is None else config.keep_ns)
+        if config is not None:
+            parts.faults += checks.regulator_warnings(config)
+        warnings = self._finish()
+        if config is None:
+            raise AssertionError("a part of the configuration is missing and no problem says so")
+        return Loaded(config, tuple(tags), warnings, tuple(self._files), self._places(), self._secrets)
+
+    def run_rules(self) -> LoadedRules:
+        self._unknown_keys(self._lists)
+        parts, data = self._parts, self._data
+        rules = parts.items("rules", data.get("rules"), parts.rule)
+        recorded = parts.items("tags", data.get("tags"), lambda fields, path: parts.section(RecordedTag, fields, path))
+        tags = tuple(_recorded(tag) for tag in recorded if tag is not None)
+        parts.faults += checks.duplicates(data, self._sources.position)
+        if None not in recorded and self._sources.is_complete:
+            named = {tag.id for tag in tags}
+            loose = [Tag(name) for name in checks.tags_named(rules) if name not in named]
+            # Recorded data may hold any tag: only what the file says about a tag can contradict a rule.
+            parts.faults += checks.rule_findings(rules, [*tags, *loose], None)
+        warnings = self._finish()
+        return LoadedRules(tuple(rule for rule in rules if rule is not None), tags, warnings)
+
+    def _unknown_keys(self, allowed: Sequence[str]) -> None:
+        self._parts.faults += [unknown_key((key,), allowed) for key in self._data if key not in allowed]
+
+    def _section(self, key: str, model: type[Strict]) -> Strict | None:
+        is_required = Config.model_fields[key].is_required()
+        if key not in self._data and is_required:
+            if self._sources.is_complete:
+                self._parts.faults.append(Fault((key,), Text("required key is missing", "缺少必需的键")))
+            return None
+        return self._parts.section(model, self._data.get(key, {}), (key,))
+
+    def _read_tables(self) -> None:
+        for i, device in checks.mappings(self._data.get("devices")):
+            name, driver = device.get("tags_from"), device.get("driver")
+            if not isinstance(name, str) or driver not in kinds.driver_kinds():
+                continue
+            if not isinstance(device.get("tags", []), list):
+                continue
+            path = self._directory / name
+            try:
+                table = tags_csv.read(path, str(path), shape.cells(kinds.driver_config(driver)))
+            except ConfigError as error:
+                self._sources.problems += error.problems
+                self._sources.is_complete = False
+                continue
+            self._files.append(path)
+            self._sources.problems += table.problems
+            self._sources.add_table(i, table)
+
+    def _config(self, sections: Mapping[str, Strict | None], *lists: Sequence[BaseModel | None]) -> Config | None:
+        if None in sections.values() or any(None in items for items in lists):
+            return None
+        if any(not isinstance(self._data.get(key, []), list) for key in LISTS):
+            return None
+        return Config.model_validate({**sections, **dict(zip(LISTS, lists, strict=True))})
+
+    def _finish(self) -> tuple[Problem, ...]:
+        """Raise all problems in the order of the files, or return the warnings."""
+        problems = [*self._sources.problems, *self._problems(self._parts.faults)]
+        problems.sort(key=lambda problem: (problem.at.file, problem.at.line, problem.at.column))
+        errors = [problem for problem in problems if not problem.is_warning]
+        if errors:
+            raise ConfigError(errors)
+        return tuple(problems)
+
+    def _problems(self, faults: Iterable[Fault]) -> Iterable[Problem]:
+        for fault in faults:
+            if self._sources.is_unresolved(fault.path):
+                continue
+            problem = Problem(
+                self._sources.position(fault.path, is_key=fault.is_key),
+                show_path(fault.path),
+                self._masked(fault.text),
+                fault.found,
+                fault.allowed,
+                fault.suggestion,
+                fault.is_warning,
+            )
+            reference = self._secrets.references.get(fault.path)
+            yield problem if reference is None else replace(problem, found=show_found(reference))
+
+    def _masked(self, text: Text) -> Text:
+        return Text(self._secrets.mask(text.en), self._secrets.mask(text.zh))
+
+    def _places(self) -> dict[str, Position]:
+        places: dict[str, Position] = {}
+        for space, name, path in checks.ids(self._data):
+            places[f"{space}:{name}"] = self._sources.position(path[:-1])
+        return places
+
+
+def _recorded(tag: RecordedTag) -> Tag:
+    return Tag(
+        id=tag.id,
+        name=tag.name,
+        unit=tag.unit,
+        kind=tag.kind,
+        range=tag.range,
+        poll_ns=None if tag.poll is None else tag.poll.ns,
+        source=tag.source,
+        location=tag.location,
+    )
