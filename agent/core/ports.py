@@ -171,3 +171,5 @@ class DestinationContext:
     agent: str
     epoch: str
     tags: Sequence[Tag] = field(default_factory=list[Tag])
+    on_quarantine: Callable[[str, Sequence[int], str], Awaitable[None]] | None = None
+    """Called with destination, seqs and reason before a cursor moves past readings that will never be taken."""

@@ -74,11 +74,13 @@ class Tag:
     """None: any float64 may come."""
     source: Source = Source.SENSOR
     location: str | None = None
+    report_change: float | None = None
+    """Readings that differ less from the last one sent are not forwarded (engineering units); None: all are."""
 
     def to_fields(self) -> dict[str, Any]:
         """The tag for the configuration record (JSON types only)."""
         fields: dict[str, Any] = {"id": self.id, "source": self.source.value}
-        for key in ("device", "name", "unit", "kind", "poll_ns", "location"):
+        for key in ("device", "name", "unit", "kind", "poll_ns", "location", "report_change"):
             if getattr(self, key) is not None:
                 fields[key] = getattr(self, key)
         if self.range is not None:
@@ -109,7 +111,28 @@ class Tag:
             scaling=None if scaling is None else _scaling(scaling),
             source=Source(fields.get("source", Source.SENSOR)),
             location=fields.get("location"),
+            report_change=fields.get("report_change"),
         )
+
+
+def smallest_change(text: float | str | None, limits: tuple[float, float] | None) -> float | None:
+    """``report_change`` as configured (a number, or a share of the range such as ``0.1%``) in engineering units.
+
+    ValueError where it is neither, not above zero, or a share of a range that is not given.
+    """
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        change = float(text)
+    elif not text.endswith("%"):
+        change = float(text)
+    elif limits is None:
+        raise ValueError(f"report_change {text} is a share of the range, but the tag has no range")
+    else:
+        change = float(text[:-1]) / 100 * (limits[1] - limits[0])
+    if not (change > 0 and math.isfinite(change)):
+        raise ValueError(f"expected report_change above zero, found {text}")
+    return change
 
 
 def _scaling(fields: Mapping[str, Any]) -> Scaling:

@@ -11,7 +11,7 @@ from agent.destinations.lane import Lane
 
 
 class Destination(Protocol):
-    """What the agent runs; ``make(config, context, on_quarantine)`` of a kind's ``destination`` module returns one."""
+    """What the agent runs; ``make(config, context)`` of a kind's ``destination`` module returns one."""
 
     @property
     def id(self) -> str:
@@ -26,8 +26,8 @@ class Destination(Protocol):
         """Before stopping: True when everything synced so far was delivered within the limit."""
         ...
 
-    def offer(self, record: Record) -> bool:
-        """Send an alarm or audit record that could not be journaled; False when it was refused."""
+    def offer(self, record: Record) -> None:
+        """Send an alarm or audit record that could not be journaled, where this destination gets alarms."""
         ...
 
     def status(self) -> dict[str, Any]:
@@ -66,16 +66,18 @@ class LanedDestination:
             return False
         return all(lane.position >= upto for lane in self.lanes.values())
 
-    def offer(self, record: Record) -> bool:
-        """See :class:`Destination`. False too where the destination gets no alarms."""
-        lane = self.lanes.get(LaneName.ALARMS)
-        return lane is not None and lane.offer(record)
+    def offer(self, record: Record) -> None:
+        """See :class:`Destination`."""
+        if (lane := self.lanes.get(LaneName.ALARMS)) is not None:
+            lane.offer(record)
 
     def status(self) -> dict[str, Any]:
         """See :class:`Destination`."""
+        states = {lane.state for lane in self.lanes.values()}
         return {
             "id": self._name,
             "kind": self._kind,
-            "is_up": all(lane.is_up for lane in self.lanes.values()),
+            "state": "up" if states <= {"up"} else "down" if "down" in states else "connecting",
+            "waiting": max((lane.waiting for lane in self.lanes.values()), default=0),
             "lanes": {name.value: lane.status() for name, lane in self.lanes.items()},
         }

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
@@ -43,9 +43,6 @@ this long (all filtered) does the readings cursor follow, so that the journal ma
 READINGS_LINGER_S: Final = 0.05
 """The readings lane waits this long after a wake-up, so that a message holds several batches."""
 
-OnQuarantine = Callable[[str, Sequence[int], str], Awaitable[None]]
-"""Called with destination, seqs and reason before the cursor moves past readings that will never be taken."""
-
 
 @runtime_checkable
 class AttendedSender(Sender, Protocol):
@@ -54,11 +51,6 @@ class AttendedSender(Sender, Protocol):
     async def attend(self) -> None:
         """Run beside ``send`` until cancelled; UnavailableError when the connection is gone."""
         ...
-
-
-async def log_quarantine(destination: str, seqs: Sequence[int], reason: str) -> None:
-    """The default of ``on_quarantine``."""
-    log.error("readings quarantined", extra={"destination": destination, "seqs": list(seqs[:20]), "reason": reason})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +65,6 @@ class LaneOptions:
     """Most readings per second while catching up; None: as fast as the link takes them."""
     filter: Filter = field(default_factory=PassAll)
     flow: Flow = field(default_factory=Flow)
-    on_quarantine: OnQuarantine = log_quarantine
 
 
 class Lane:
@@ -112,9 +103,14 @@ class Lane:
         return self._position
 
     @property
-    def is_up(self) -> bool:
-        """Tell whether the last attempt to connect or send worked."""
-        return self._state == "up"
+    def waiting(self) -> int:
+        """How many synced seqs (of all kinds) this lane has not dealt with."""
+        return max(0, self._context.reader.synced_seq - self._position) + len(self._held) + len(self._offered)
+
+    @property
+    def state(self) -> Literal["connecting", "up", "down"]:
+        """Up: the last attempt to connect or send worked."""
+        return self._state
 
     def status(self) -> dict[str, Any]:
         """What an operator wants to know; JSON types, times in ns UTC."""
@@ -122,6 +118,7 @@ class Lane:
             "state": self._state,
             "since": self._since_ns,
             "error": self._error or None,
+            "waiting": self.waiting,
             "position": self._position,
             "cursor": self._cursor,
             "failures": self._failures,
@@ -131,14 +128,13 @@ class Lane:
             "in_flight_bytes": self.options.flow.in_flight_bytes,
         }
 
-    def offer(self, record: Record) -> bool:
-        """Send a record that could not be journaled (seq 0); False when too many wait already."""
+    def offer(self, record: Record) -> None:
+        """Send a record that could not be journaled (seq 0); refused and counted when too many wait already."""
         if len(self._offered) >= OFFERS_MAX:
             self._context.counters.add("offers_refused", of=self._of)
-            return False
+            return
         self._offered.append(record)
         self._wake.set()
-        return True
 
     async def drain(self, upto: int) -> None:
         """Return when everything up to seq ``upto`` is through, or at once when the destination is down."""
@@ -258,7 +254,9 @@ class Lane:
     async def _set_aside(self, records: Sequence[Record], error: RejectedError) -> None:
         rejected = [record for record in records if record.seq in error.seqs]
         if self.options.lane is rec.Lane.READINGS:
-            await self.options.on_quarantine(self.options.destination, error.seqs, str(error))
+            log.error("readings quarantined", extra=self._extra(error) | {"seqs": list(error.seqs[:20])})
+            if self._context.on_quarantine is not None:
+                await self._context.on_quarantine(self.options.destination, error.seqs, str(error))
             return
         log.error("alarm records rejected: kept, tried again every minute", extra=self._extra(error))
         if len(self._held) + len(rejected) > HELD_MAX:
