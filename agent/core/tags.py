@@ -122,9 +122,7 @@ def smallest_change(text: float | str | None, limits: tuple[float, float] | None
     """
     if text is None:
         return None
-    if not isinstance(text, str):
-        change = float(text)
-    elif not text.endswith("%"):
+    if not isinstance(text, str) or not text.endswith("%"):
         change = float(text)
     elif limits is None:
         raise ValueError(f"report_change {text} is a share of the range, but the tag has no range")

@@ -115,10 +115,11 @@ def _add_values(block: dict[str, Any], batch: Batch) -> None:
             return
         exact |= {str(at): repr(value) for at, value in enumerate(values) if math.isinf(value)}
     # orjson writes NaN and infinity as null; the latter stands in x.
-    block["v"] = values.tolist()
+    column: list[float | None] = [*values]
+    block["v"] = column
     if exact:
         for at in batch.exact:
-            block["v"][at] = None
+            column[at] = None
         block["x"] = exact
     if quality is not None and any(quality):
         block["q"] = list(quality)
