@@ -1,12 +1,13 @@
 """What every device, tag and destination has in the configuration; each kind adds its own keys in its own package."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from agent.config.fields import Duration, Id, Strict
 from agent.core.batch import Source
 from agent.core.events import Priority
+from agent.core.tags import Tag
 
 TagKind = Literal[
     "level",
@@ -55,6 +56,20 @@ class DeviceBase(Strict):
     timeout: Duration = Field(default=Duration("1s"), description="longest wait for one answer")
     source: Source = Field(default=Source.SENSOR, description="simulator marks all its readings; a change is audited")
     tags_from: str | None = Field(None, description="CSV file with one row per tag, beside this file")
+
+    def tag(self, config: Any) -> Tag:
+        """A tag of this device (one of its ``tags``) as rules and records know it; a driver adds the scaling."""
+        return Tag(
+            id=config.id,
+            device=self.id,
+            name=config.name,
+            unit=config.unit,
+            kind=config.kind,
+            range=config.range,
+            poll_ns=self.poll.ns,
+            source=self.source,
+            location=config.location,
+        )
 
 
 class DestinationBase(Strict):

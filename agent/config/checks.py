@@ -48,21 +48,7 @@ def duplicates(data: dict[str, Any], position: Callable[[Path], Position]) -> It
 
 def tag_table(device: DeviceBase) -> list[Tag]:
     """The tags of a device as the rules see them."""
-    tags: Sequence[Any] = getattr(device, "tags", ())
-    return [
-        Tag(
-            id=tag.id,
-            device=device.id,
-            name=tag.name,
-            unit=tag.unit,
-            kind=tag.kind,
-            range=tag.range,
-            poll_ns=device.poll.ns,
-            source=device.source,
-            location=tag.location,
-        )
-        for tag in tags
-    ]
+    return [device.tag(tag) for tag in getattr(device, "tags", ())]
 
 
 def known_tags(data: dict[str, Any], devices: Sequence[DeviceBase | None]) -> list[Tag]:

@@ -54,7 +54,7 @@ class _Loader(yaml.CSafeLoader):
             return _PLAIN if implicit[0] else _TEXT
         return "map" if kind is yaml.MappingNode else "seq"
 
-    def descend_resolver(self, current_node: Any, current_index: Any) -> None:  # noqa: ARG002
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
         """Nothing is resolved by path."""
 
     def ascend_resolver(self) -> None:

@@ -55,7 +55,7 @@ class Problem:
     suggestion: str | None = None
     is_warning: bool = False
 
-    def render(self, language: str = "en") -> str:
+    def to_text(self, language: str = "en") -> str:
         """One line for people."""
         is_zh = language.lower().startswith("zh")
         words = _WORDS_ZH if is_zh else _WORDS_EN
@@ -93,11 +93,11 @@ class ConfigError(Exception):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
-        super().__init__(self.render())
+        super().__init__(self.to_text())
 
-    def render(self, language: str = "en") -> str:
+    def to_text(self, language: str = "en") -> str:
         """All problems, one a line."""
-        return "\n".join(problem.render(language) for problem in self.problems)
+        return "\n".join(problem.to_text(language) for problem in self.problems)
 
 
 def show_path(path: Sequence[str | int]) -> str:

@@ -1,9 +1,18 @@
 """Field types of the configuration: strict models, durations and sizes with units, ids, secrets."""
 
 import re
-from typing import Annotated, Any, ClassVar, Final, Self
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Self, cast
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationInfo,
+)
 from pydantic_core import core_schema
 
 _DURATION_NS: Final = {
@@ -19,10 +28,20 @@ Id = Annotated[str, StringConstraints(pattern=r"^[\w.\-]{1,64}$")]
 """1-64 letters of any script, digits, ``. _ -``."""
 
 
+def _beside(text: str, info: ValidationInfo) -> str:
+    """A relative path counts from the directory of the configuration, not from where the agent was started."""
+    context = cast("dict[str, Any] | None", info.context)
+    return text if not context else str(Path(context["directory"]) / text)
+
+
+PathText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_beside)]
+"""The path of a file; a relative one is beside the configuration file."""
+
+
 class Strict(BaseModel):
     """Base of every configuration model: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=False, ser_json_inf_nan="strings")
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=False, allow_inf_nan=False)
 
 
 class _Quantity(str):

@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field
 
 from agent.config import checks, kinds, shape, tags_csv
 from agent.config.base import TagBase
+from agent.config.document import as_mapping, parse, read_text
 from agent.config.errors import ConfigError, Position, Problem, Text, show_found, show_path
 from agent.config.explain import Fault, unknown_key
 from agent.config.fields import Duration, Strict
-from agent.config.models import LISTS, SECTIONS, Config
+from agent.config.models import LISTS, SECTIONS, Agent, Config
 from agent.config.parts import Parts
 from agent.config.secrets import Secrets
 from agent.config.sources import Sources, environment, yaml_files
@@ -47,15 +48,6 @@ class RecordedTag(TagBase):
     source: Source = Field(default=Source.SENSOR, description="where the readings came from")
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedRules:
-    """The rules of a file for replay, and what it says about their tags."""
-
-    rules: tuple[BaseModel, ...]
-    tags: tuple[Tag, ...]
-    warnings: tuple[Problem, ...]
-
-
 def load(path: FilePath, *, env: Mapping[str, str] | None = None, credentials_dir: FilePath | None = None) -> Loaded:
     """Read, merge and validate; raises ConfigError with every problem, and nothing else.
 
@@ -64,8 +56,21 @@ def load(path: FilePath, *, env: Mapping[str, str] | None = None, credentials_di
     return _Load(path, env, credentials_dir, LISTS).run()
 
 
-def load_rules(path: FilePath) -> LoadedRules:
-    """Read a YAML with a ``rules:`` list and an optional ``tags:`` list; raises ConfigError."""
+def state_dir(path: FilePath) -> FilePath:
+    """Where a configuration keeps its state, whatever else is wrong in it; ConfigError where it cannot be parsed."""
+    for file in yaml_files(path):
+        document = parse(read_text(file, str(file)), str(file), lambda text, _: text)
+        found = (as_mapping(document.value.get("agent")) or {}).get("state_dir")
+        if isinstance(found, str):
+            return FilePath(found)
+    return FilePath(Agent.model_fields["state_dir"].default)
+
+
+def load_rules(path: FilePath) -> tuple[tuple[BaseModel, ...], tuple[Tag, ...]]:
+    """Read a YAML with a ``rules:`` list and an optional ``tags:`` list: the rules, and every tag they name.
+
+    Raises ConfigError.
+    """
     return _Load(path, None, None, ("rules", "tags")).run_rules()
 
 
@@ -98,7 +103,7 @@ class _Load:
         tags = checks.known_tags(data, devices)
         config = self._config(sections, devices, rules, destinations)
         if self._sources.is_complete:
-            parts.faults += checks.rule_findings(rules, tags, None if config is None else config.keep_ns)
+            parts.faults += checks.rule_findings(rules, tags, None if config is None else config.journal.keep.ns)
         if config is not None:
             parts.faults += checks.regulator_warnings(config)
         warnings = self._finish()
@@ -106,20 +111,20 @@ class _Load:
             raise AssertionError("a part of the configuration is missing and no problem says so")
         return Loaded(config, tuple(tags), warnings, tuple(self._files), self._places(), self._secrets)
 
-    def run_rules(self) -> LoadedRules:
+    def run_rules(self) -> tuple[tuple[BaseModel, ...], tuple[Tag, ...]]:
         self._unknown_keys(self._lists)
         parts, data = self._parts, self._data
         rules = parts.items("rules", data.get("rules"), parts.rule)
         recorded = parts.items("tags", data.get("tags"), lambda fields, path: parts.section(RecordedTag, fields, path))
-        tags = tuple(_recorded(tag) for tag in recorded if tag is not None)
+        tags = [_recorded(tag) for tag in recorded if tag is not None]
+        # Recorded data may hold any tag: what the file does not describe is known by name only.
+        listed = {item.get("id") for _, item in checks.mappings(data.get("tags"))}
+        tags += [Tag(name) for name in checks.tags_named(rules) if name not in listed]
         parts.faults += checks.duplicates(data, self._sources.position)
-        if None not in recorded and self._sources.is_complete:
-            named = {tag.id for tag in tags}
-            loose = [Tag(name) for name in checks.tags_named(rules) if name not in named]
-            # Recorded data may hold any tag: only what the file says about a tag can contradict a rule.
-            parts.faults += checks.rule_findings(rules, [*tags, *loose], None)
-        warnings = self._finish()
-        return LoadedRules(tuple(rule for rule in rules if rule is not None), tags, warnings)
+        if self._sources.is_complete and None not in recorded:
+            parts.faults += checks.rule_findings(rules, tags, None)
+        self._finish()
+        return tuple(rule for rule in rules if rule is not None), tuple(tags)
 
     def _unknown_keys(self, allowed: Sequence[str]) -> None:
         self._parts.faults += [unknown_key((key,), allowed) for key in self._data if key not in allowed]

@@ -5,7 +5,7 @@ import zoneinfo
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, SerializeAsAny, StringConstraints
+from pydantic import AfterValidator, Field, SerializeAsAny, StringConstraints, model_validator
 
 from agent.config.base import DestinationBase, DeviceBase
 from agent.config.fields import Duration, Id, Size, Strict
@@ -100,8 +100,9 @@ class Journal(Strict):
     max_size: Annotated[Size, AfterValidator(_at_least_1_mib)] | None = Field(
         default=None, description="most bytes on disk; default: the smaller of 8 GiB and 70 % of the file system"
     )
-    keep: Annotated[Duration, AfterValidator(between("1h", "36500d"))] | None = Field(
-        default=None, description="how long readings are kept; default 30d, 90d where sector is coal or metal_mine"
+    keep: Annotated[Duration, AfterValidator(between("1h", "36500d"))] = Field(
+        default=Duration("30d"),
+        description="how long readings are kept; default 30d, 90d where sector is coal or metal_mine",
     )
     keep_alarms: Annotated[Duration, AfterValidator(between("1d", "36500d"))] = Field(
         default=Duration("1095d"), description="how long alarm and audit records are kept at least"
@@ -144,12 +145,18 @@ class Config(Strict):
     hiding: Hiding = Field(default_factory=Hiding)
     console: Console = Field(default_factory=Console)
 
-    @property
-    def keep_ns(self) -> int:
-        """How long readings are kept, ns."""
-        if self.journal.keep is not None:
-            return self.journal.keep.ns
-        return Duration("90d" if self.site.sector in MINES else "30d").ns
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_by_sector(cls, data: Any) -> Any:
+        """Fill in what depends on two sections; after this ``journal.keep`` always has a value."""
+        match data:
+            case {"site": Site(sector=sector), "journal": Journal() as journal} if (
+                "keep" not in journal.model_fields_set
+            ):
+                keep = Duration("90d" if sector in MINES else "30d")
+                return {**data, "journal": journal.model_copy(update={"keep": keep})}
+            case _:
+                return data
 
 
 SECTIONS: Final[dict[str, type[Strict]]] = {
