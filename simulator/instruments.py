@@ -55,15 +55,15 @@ NETWORK_FAULTS: Final = frozenset({Fault.SILENT, Fault.RESET, Fault.REFUSE})
 
 
 class Switch(Strict):
-    """A limit switch: 1 at and above ``on``, 0 below ``off``."""
+    """A limit switch: 1 at and above ``closes``, 0 below ``opens``. (YAML reads ``on`` and ``off`` as booleans.)"""
 
-    on: float
-    off: float
+    closes: float
+    opens: float
 
     @model_validator(mode="after")
-    def _off_below_on(self) -> "Switch":
-        if self.off > self.on:
-            raise ValueError(f"a switch that opens at {self.off} above {self.on} would flutter")
+    def _opens_below(self) -> "Switch":
+        if self.opens > self.closes:
+            raise ValueError(f"a switch that opens at {self.opens} above {self.closes} would flutter")
         return self
 
 
@@ -112,7 +112,7 @@ class Instrument:
         self._number += 1
         switch = self.config.switch
         if switch is not None:
-            self._closed = self._lagged >= switch.on or (self._closed and self._lagged >= switch.off)
+            self._closed = self._lagged >= switch.closes or (self._closed and self._lagged >= switch.opens)
 
     def begin(self, fault: Fault, size: float) -> None:
         """A fault begins; beginning it again changes its size."""

@@ -24,8 +24,11 @@ class World:
         self._instruments = {config.id: Instrument(config, run_seed) for config in site.instruments}
         self._signals: dict[str, float] = {}
         self._faults: dict[str, dict[Fault, float]] = {}
-        self._actions = [] if scenario is None else actions(scenario)
+        self._actions: list[Action] = []
         self._done = 0
+        self._started_ns = 0
+        if scenario is not None:
+            self.play(scenario)
         self._step(0.0)
 
     @property
@@ -37,6 +40,12 @@ class World:
     def signals(self) -> Mapping[str, float]:
         """The true state: every plant output and input, ``MODEL.NAME``, SI."""
         return self._signals
+
+    def play(self, scenario: Scenario) -> None:
+        """Start a scenario now; what the one before it had not done yet is dropped."""
+        self._actions = actions(scenario)
+        self._done = 0
+        self._started_ns = self._now_ns
 
     def advance_to(self, time_ns: int) -> list[Action]:
         """Let plant time pass up to ``time_ns`` (never back) and return what happened on the way."""
@@ -74,7 +83,8 @@ class World:
         self._inputs[model][key] = value
 
     def _step(self, dt_s: float) -> None:
-        while self._done < len(self._actions) and self._actions[self._done].at_ns <= self._now_ns:
+        played_ns = self._now_ns - self._started_ns
+        while self._done < len(self._actions) and self._actions[self._done].at_ns <= played_ns:
             self._act(self._actions[self._done])
             self._done += 1
         for name, model in self._models.items():
