@@ -5,11 +5,11 @@ import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any, Final, Literal
+from operator import add, gt, itemgetter, lt, mul
+from typing import Any, Final, Literal, NamedTuple
 
 from agent.core.quality import Quality
-from agent.core.tags import Scaling
+from agent.core.tags import MA_LOW, MA_SPAN, Scaling
 from drivers.modbus.pdu import Table
 
 Type = Literal["bool", "bit", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string"]
@@ -94,30 +94,58 @@ class BlockDecoder:
     def __init__(self, points: Sequence[Point], start: int) -> None:
         self._points = tuple(points)
         self._unpack = _bits_unpack(points, start) if points[0].table.is_bits else _registers_unpack(points, start)
-        is_scaled = any((p.scaling.scale, p.scaling.offset) != (1.0, 0.0) for p in points)
-        self._factors = [(p.scaling.scale, p.scaling.offset) for p in points] if is_scaled else None
-        self._limits = [_limits(p) for p in points]
+        self._scales = [p.scaling.scale for p in points]
+        self._offsets = [p.scaling.offset for p in points]
+        self._is_scaled = any(s != 1.0 for s in self._scales) or any(o != 0.0 for o in self._offsets)
+        self._has_floats = any(p.type.startswith("float") for p in points)
+        self._has_ranges = any(p.range is not None for p in points)
+        limits = [_limits(p) for p in points]
+        self._lows = [low for low, _ in limits]
+        self._highs = [high for _, high in limits]
         self._flags = [(i, p.bit) for i, p in enumerate(points) if p.type == "bit"]
         self._booleans = [i for i, p in enumerate(points) if p.type == "bool" and not p.table.is_bits]
         self._texts = [i for i, p in enumerate(points) if p.type == "string"]
         self._wide = [i for i, p in enumerate(points) if p.type in ("int64", "uint64")]
-        self._currents = [
-            (i, p.scaling, _current_edges(p.scaling)) for i, p in enumerate(points) if p.scaling.span is not None
-        ]
-        self._is_odd = bool(self._flags or self._booleans or self._texts or self._wide or self._currents)
+        self._signals = [_Signal.of(i, p.scaling) for i, p in enumerate(points) if p.scaling.span is not None]
+        self._is_odd = bool(self._flags or self._booleans or self._texts or self._wide or self._signals)
 
     def decode(self, data: bytes) -> Decoded:
         """Values and qualities; ``data`` must be as long as the request implies (struct.error otherwise)."""
         raws = self._unpack(data)
         if self._is_odd:
             return self._decode_odd(list(raws))
-        values = raws if self._factors is None else [r * s + o for r, (s, o) in zip(raws, self._factors, strict=True)]
-        # The comparison fails for NaN, and for infinity, because a tag without a range has the largest float as limit.
-        odd = [i for i, (v, (low, high)) in enumerate(zip(values, self._limits, strict=True)) if not low <= v <= high]
-        if not odd:
+        values = self._scaled(raws) if self._is_scaled else raws
+        if self._is_sound(values):
             return Decoded(values, _NO_MARKS, _NO_TEXT)
         values = list(values)
-        return Decoded(values, _mark_odd(values, odd), _NO_TEXT)
+        return Decoded(values, self._mark_odd(values), _NO_TEXT)
+
+    def _scaled(self, raws: Sequence[Any]) -> list[float]:
+        """raw * scale + offset, to the bit as Scaling does it."""
+        return list(map(add, map(mul, raws, self._scales), self._offsets))
+
+    def _is_sound(self, values: Sequence[float]) -> bool:
+        """Tell, without a look at each in Python, that all values are finite and in range."""
+        if self._has_floats:
+            total = sum(values)
+            if total - total != 0:  # infinity and NaN, in any of them, are the ones that fail
+                return False
+        if not self._has_ranges:
+            return True
+        return True not in map(lt, values, self._lows) and True not in map(gt, values, self._highs)
+
+    def _mark_odd(self, values: list[float]) -> dict[int, int]:
+        """Qualities by position; what isn't finite becomes NaN."""
+        marks: dict[int, int] = {}
+        for i, (value, low, high) in enumerate(zip(values, self._lows, self._highs, strict=True)):
+            if low <= value <= high:
+                continue
+            if math.isfinite(value):
+                marks[i] = Quality.OUT_OF_RANGE
+            else:
+                marks[i] = Quality.NOT_A_NUMBER
+                values[i] = math.nan
+        return marks
 
     def _decode_odd(self, raws: list[Any]) -> Decoded:
         """Blocks with flags, strings, 64 bit integers or currents."""
@@ -129,30 +157,35 @@ class BlockDecoder:
         for i in self._booleans:
             raws[i] = int(raws[i] != 0)
         marks: dict[int, int] = {i: Quality.UNCERTAIN for i in self._wide if not -EXACT_MAX <= raws[i] <= EXACT_MAX}
-        factors = self._factors or [(1.0, 0.0)] * len(raws)
-        values = [r * s + o for r, (s, o) in zip(raws, factors, strict=True)]
-        signals = {i: _current_quality(values[i], edges) for i, _, edges in self._currents}
-        for i, scaling, _ in self._currents:
-            values[i] = scaling.value(raws[i])
-        odd = [i for i, (v, (low, high)) in enumerate(zip(values, self._limits, strict=True)) if not low <= v <= high]
-        marks |= _mark_odd(values, odd)
+        values = self._scaled(raws)
+        signals: dict[int, int] = {}
+        for i, edges, low, span in self._signals:
+            current = values[i]
+            if not edges[1] <= current <= edges[2]:
+                signals[i] = _current_quality(current, edges)
+            values[i] = low + (current - MA_LOW) / MA_SPAN * span
+        if not self._is_sound(values):
+            marks |= self._mark_odd(values)
         # NE 43 speaks about the signal and wins over the range, which speaks about the value; only NaN is worse.
-        marks |= {i: q for i, q in signals.items() if q and marks.get(i) != Quality.NOT_A_NUMBER}
+        marks |= {i: quality for i, quality in signals.items() if marks.get(i) != Quality.NOT_A_NUMBER}
         for i in self._texts:
             values[i] = math.nan
         return Decoded(values, marks, exact)
 
 
-def _mark_odd(values: list[float], odd: list[int]) -> dict[int, int]:
-    """Qualities of values that failed the comparison; what isn't finite becomes NaN."""
-    marks: dict[int, int] = {}
-    for i in odd:
-        if math.isfinite(values[i]):
-            marks[i] = Quality.OUT_OF_RANGE
-        else:
-            marks[i] = Quality.NOT_A_NUMBER
-            values[i] = math.nan
-    return marks
+class _Signal(NamedTuple):
+    """A 4-20 mA signal: its position, the edges of NE 43 as the device sends them, and Scaling.value taken apart."""
+
+    position: int
+    edges: tuple[float, ...]
+    low: float
+    span: float
+
+    @staticmethod
+    def of(position: int, scaling: Scaling) -> "_Signal":
+        low, high = scaling.span or (0.0, 0.0)
+        current = Scaling(scaling.scale, scaling.offset, None, scaling.is_float32, scaling.is_float64)
+        return _Signal(position, tuple(_on_grid(current, edge) for edge in NE43_EDGES), low, high - low)
 
 
 def _limits(point: Point) -> tuple[float, float]:
@@ -169,18 +202,9 @@ def _on_grid(scaling: Scaling, edge: float) -> float:
     return nearest if abs(nearest - edge) <= _EDGE_TOLERANCE * size else edge
 
 
-def _current_edges(scaling: Scaling) -> tuple[float, ...]:
-    current = Scaling(scaling.scale, scaling.offset, None, scaling.is_float32, scaling.is_float64)
-    return tuple(_on_grid(current, edge) for edge in NE43_EDGES)
-
-
 def _current_quality(current: float, edges: tuple[float, ...]) -> int:
-    fault_low, good_low, good_high, fault_high = edges
-    if good_low <= current <= good_high:
-        return Quality.GOOD
-    if current <= fault_low or current >= fault_high:
-        return Quality.SENSOR_FAULT
-    return Quality.NE43_BAND
+    """Of a current outside the good band."""
+    return Quality.SENSOR_FAULT if current <= edges[0] or current >= edges[3] else Quality.NE43_BAND
 
 
 def _text(raw: bytes, point: Point) -> str:

@@ -1,5 +1,6 @@
 """The configuration of a Modbus device (spec/config.md)."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
@@ -148,19 +149,8 @@ class Config(DeviceBase):
         return self
 
     def tag(self, config: TagConfig) -> Tag:
-        """A tag of this device as the running agent knows it."""
-        return Tag(
-            id=config.id,
-            device=self.id,
-            name=config.name,
-            unit=config.unit,
-            kind=config.kind,
-            range=config.range,
-            poll_ns=self.poll.ns,
-            scaling=None if config.type == "string" else config.scaling,
-            source=self.source,
-            location=config.location,
-        )
+        """A tag of this device as rules and records know it."""
+        return replace(super().tag(config), scaling=None if config.type == "string" else config.scaling)
 
 
 def _protocol_address(text: str, table: object) -> int:
