@@ -179,17 +179,18 @@ class Lane:
 
     async def _use_one_connection(self) -> None:
         """Use one sender until it fails; always ends with UnavailableError (or cancellation)."""
-        sender = self._make_sender()
         started_ns, progress = self._context.clock.monotonic_ns(), self._progress
         try:
-            await sender.open()
-            started_ns = self._context.clock.monotonic_ns()
-            await self._serve(sender)
+            sender = self._make_sender()
+            try:
+                await sender.open()
+                started_ns = self._context.clock.monotonic_ns()
+                await self._serve(sender)
+            finally:
+                await sender.close()
         except UnavailableError as error:
             self._note_failure(error, started_ns, has_proved=self._progress > progress)
             raise
-        finally:
-            await sender.close()
 
     async def _serve(self, sender: Sender) -> None:
         errors: list[UnavailableError] = []

@@ -10,7 +10,7 @@ import orjson
 from agent.core.batch import Batch, Layout
 from agent.core.records import Record
 
-READING_BYTES: Final = 16
+READING_BYTES: Final = 20
 """About what one reading takes in a message; decides how many go into one."""
 
 

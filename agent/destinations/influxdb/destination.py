@@ -1,0 +1,37 @@
+"""Wires an InfluxDB destination: a lane and a client of its own for alarms, another for readings."""
+
+from agent.core.ports import DestinationContext
+from agent.core.records import Lane as LaneName
+from agent.destinations.base import LanedDestination
+from agent.destinations.filters import ChangeFilter, PriorityFilter
+from agent.destinations.influxdb.config import Config
+from agent.destinations.influxdb.lines import Lines
+from agent.destinations.influxdb.sender import InfluxSender
+from agent.destinations.lane import READINGS_LINGER_S, Lane, LaneOptions, OnQuarantine, log_quarantine
+
+
+def make(config: Config, context: DestinationContext, on_quarantine: OnQuarantine = log_quarantine) -> LanedDestination:
+    """The destination, ready to run."""
+    lines = Lines(context.site, context.agent, config.measurement)
+
+    def sender() -> InfluxSender:
+        return InfluxSender(config, lines, context.clock, context.counters)
+
+    lanes = [Lane(context, _options(config, context, LaneName(name), on_quarantine), sender) for name in config.send]
+    return LanedDestination(config.id, config.kind, context, lanes)
+
+
+def _options(config: Config, context: DestinationContext, lane: LaneName, on_quarantine: OnQuarantine) -> LaneOptions:
+    if lane is LaneName.ALARMS:
+        return LaneOptions(
+            config.id, lane, config.start, filter=PriorityFilter(config.min_priority), on_quarantine=on_quarantine
+        )
+    thresholds = {tag.id: tag.report_change for tag in context.tags if tag.report_change is not None}
+    return LaneOptions(
+        config.id,
+        lane,
+        config.start,
+        linger_s=READINGS_LINGER_S,
+        filter=ChangeFilter(thresholds),
+        on_quarantine=on_quarantine,
+    )

@@ -1,0 +1,181 @@
+"""Sends lines to the v2 write API; one bad point never holds up or drops its batch."""
+
+import email.utils
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
+from influxdb_client.client.write_api_async import WriteApiAsync
+from influxdb_client.domain.write_precision import WritePrecision
+from influxdb_client.rest import ApiException
+
+from agent.core.clock import Clock
+from agent.core.counters import Counters, labels
+from agent.core.ports import RejectedError, UnavailableError
+from agent.core.records import Record
+from agent.destinations.influxdb.config import Config
+from agent.destinations.influxdb.lines import Lines
+
+log = logging.getLogger("davy.destinations.influxdb")
+
+MISCONFIGURED_RETRY_S: Final = 60.0
+"""A wrong token or bucket does not heal by itself: ask seldom."""
+RETRY_AFTER_MAX_S: Final = 300.0
+SHOWN_MAX: Final = 3
+"""So many poison points stand in the message; all are counted."""
+TEXT_MAX: Final = 200
+
+_POISON: Final = frozenset({400, 422})
+_MISCONFIGURED: Final = frozenset({401, 403, 404})
+_TOO_LARGE: Final = 413
+_BUSY: Final = frozenset({429, 503})
+
+
+class MisconfiguredError(UnavailableError):
+    """The server knows neither us nor our bucket; somebody must change the configuration, here or there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One point and the record it belongs to."""
+
+    seq: int
+    text: str
+
+
+@dataclass(slots=True)
+class _Poison:
+    """What the server will never take, found so far in one send."""
+
+    seqs: set[int] = field(default_factory=set[int])
+    points: int = 0
+    shown: list[str] = field(default_factory=list[str])
+
+    def add(self, line: Line, reason: str) -> None:
+        self.seqs.add(line.seq)
+        self.points += 1
+        if len(self.shown) < SHOWN_MAX:
+            self.shown.append(f"{line.text[:TEXT_MAX]!r}: {reason}")
+
+
+class InfluxSender:
+    """The :class:`agent.core.ports.Sender` of both lanes: each point is proved by a 204 that covers it.
+
+    A repeated send writes the same points again (same series, same stamp), so nothing is there twice.
+    """
+
+    def __init__(self, config: Config, lines: Lines, clock: Clock, counters: Counters) -> None:
+        self._config = config
+        self._lines = lines
+        self._clock = clock
+        self._counters = counters
+        self._of = labels(destination=config.id)
+        self._points_max = config.batch_points
+        self._client: InfluxDBClientAsync | None = None
+        self._api: WriteApiAsync | None = None
+
+    async def open(self) -> None:
+        """Make the client; HTTP connects with the first request."""
+        config = self._config
+        try:
+            # No redirects: a POST that a captive portal turns into a GET would be proved by its 204.
+            self._client = InfluxDBClientAsync(
+                url=config.url,
+                token=config.token,
+                org=config.org,
+                timeout=int(config.timeout.s * 1000),
+                ssl_ca_cert=config.ca,
+                allow_redirects=False,
+            )
+        except OSError as error:
+            raise UnavailableError(f"{config.id}: {config.ca} cannot be used as authority: {error}", 60.0) from error
+        self._api = self._client.write_api()
+
+    async def close(self) -> None:
+        """Close the client; never raises for a broken connection."""
+        client, self._client, self._api = self._client, None, None
+        if client is not None:
+            await client.close()
+
+    async def send(self, records: Sequence[Record], after: int) -> None:
+        """See :class:`agent.core.ports.Sender`."""
+        del after  # points carry their own time: a receiver of line protocol has no use for it
+        lines = [Line(record.seq, text) for record in records for text in self._lines.record(record)]
+        poison = _Poison()
+        pending = list(_pieces(lines, self._points_max))[::-1]
+        while pending:
+            piece = pending.pop()
+            pending += await self._write(piece, poison)
+        if poison.seqs:
+            self._counters.add("quarantined_points", poison.points, self._of)
+            raise RejectedError(
+                f"{self._config.id}: {poison.points} of {len(lines)} points refused, such as {'; '.join(poison.shown)}",
+                sorted(poison.seqs),
+            )
+
+    async def _write(self, piece: Sequence[Line], poison: _Poison) -> list[Sequence[Line]]:
+        """Write one piece; what is left to write of it, the part to be written first standing last."""
+        try:
+            is_proved = await self._post("\n".join(line.text for line in piece).encode())
+        except ApiException as error:
+            return self._refused(piece, error, poison)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise UnavailableError(f"{self._config.id}: write to {self._config.url} failed: {reason}") from error
+        if not is_proved:
+            raise UnavailableError(f"{self._config.id}: {self._config.url} answered without proof (204 expected)")
+        return []
+
+    async def _post(self, body: bytes) -> bool:
+        if self._api is None:
+            raise UnavailableError(f"{self._config.id}: not connected")
+        self._counters.add("influxdb_requests", of=self._of)
+        config = self._config
+        return await self._api.write(config.bucket, config.org, body, WritePrecision.NS)
+
+    def _refused(self, piece: Sequence[Line], error: ApiException, poison: _Poison) -> list[Sequence[Line]]:
+        status, reason = int(error.status or 0), _reason(error)
+        what = f"{self._config.id}: write of {len(piece)} points answered {status}: {reason}"
+        if status in _MISCONFIGURED:
+            self._counters.add("destination_misconfigured", of=self._of)
+            raise MisconfiguredError(f"{what}; check token, org and bucket", MISCONFIGURED_RETRY_S) from error
+        if status in _BUSY:
+            raise UnavailableError(what, self._retry_after_s(error)) from error
+        if status not in _POISON and status != _TOO_LARGE:
+            raise UnavailableError(what) from error
+        if len(piece) == 1:
+            poison.add(piece[0], f"{status} {reason}")
+            return []
+        middle = len(piece) // 2
+        if status == _TOO_LARGE and middle < self._points_max:
+            log.info("requests made smaller", extra={"destination": self._config.id, "points": middle})
+            self._points_max = middle
+        return [piece[middle:], piece[:middle]]
+
+    def _retry_after_s(self, error: ApiException) -> float | None:
+        text = "" if error.headers is None else str(error.headers.get("Retry-After") or "").strip()
+        if not text:
+            return None
+        try:
+            seconds = float(text)
+        except ValueError:
+            try:
+                seconds = email.utils.parsedate_to_datetime(text).timestamp() - self._clock.now_ns() / 1e9
+            except (ValueError, TypeError, OverflowError):
+                return None
+        # Not "min(max(…))" alone: "nan" would pass through both.
+        return min(seconds, RETRY_AFTER_MAX_S) if seconds > 0 else None
+
+
+def _pieces(lines: Sequence[Line], most: int) -> Iterator[Sequence[Line]]:
+    for start in range(0, len(lines), most):
+        yield lines[start : start + most]
+
+
+def _reason(error: ApiException) -> str:
+    body: bytes | str | None = error.body
+    text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
+    return " ".join((text or str(error.reason)).split())[:TEXT_MAX]

@@ -1,0 +1,1 @@
+"""MQTT 5: readings, alarms, audit, retained state, commands (spec/wire.md)."""
