@@ -57,6 +57,7 @@ def _values(setting: Setting) -> Mapping[str, str]:
         "OPCUA_PORT": str(setting.opcua_port),
         "INFLUX_PORT": str(setting.influx_port),
         "KEEP_ALIVE": f"{setting.keep_alive_s}s",
+        "TIMEOUT": f"{2 * setting.keep_alive_s}s",
         "RATE_LIMIT": f"{limit:g}",
         "RATE_DEADBAND": f"{limit / 4:g}",
         "RATE_WINDOW": f"{window_ms}ms",

@@ -162,7 +162,8 @@ class Intake:
             self.conflicts.append(f"{seq}: prev is not the hash of {event['after']}")
         self._check_hole(stream, event, "alarms", [seq])
         stream.hashes[seq] = event["hash"]
-        return True
+        # What the disk could not take at first came without a seq before; its event id tells.
+        return event.get("id") not in self._unnumbered
 
     def _take_unnumbered(self, event: Mapping[str, Any]) -> bool:
         """A record that could not be journaled in time: its event id is its identity."""
