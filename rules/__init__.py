@@ -1,1 +1,1 @@
-"""The rule engine: pure, no I/O, no clock."""
+"""Rules and alarms: a pure function of journal records (spec/rules.md); no clock, no I/O."""

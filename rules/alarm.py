@@ -1,0 +1,118 @@
+"""The life of one alarm: the transition table of ISA-18.2 (spec/rules.md A2) as data, and the alarm that follows it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from agent.core.events import State, Transition
+from agent.core.ids import event_id
+
+
+class Input(StrEnum):
+    """What may happen to an alarm. TRUE and FALSE are the condition's, after its delays."""
+
+    TRUE = "true"
+    FALSE = "false"
+    FALSE_LATCHED = "false, with latch"
+    ACKNOWLEDGE = "acknowledge"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where an input leads; without a transition it is done and nothing is told."""
+
+    state: State
+    transition: Transition | None
+
+
+_ACTIVATED: Final = Move(State.UNACKNOWLEDGED, Transition.ACTIVATED)
+
+TRANSITIONS: Final[Mapping[State, Mapping[Input, Move]]] = {
+    State.NORMAL: {
+        Input.TRUE: _ACTIVATED,
+    },
+    State.UNACKNOWLEDGED: {
+        Input.FALSE: Move(State.RETURNED_UNACKNOWLEDGED, Transition.RETURNED),
+        Input.FALSE_LATCHED: Move(State.LATCHED_UNACKNOWLEDGED, Transition.RETURNED),
+        Input.ACKNOWLEDGE: Move(State.ACKNOWLEDGED, Transition.ACKNOWLEDGED),
+    },
+    State.ACKNOWLEDGED: {
+        Input.FALSE: Move(State.NORMAL, Transition.RETURNED),
+        Input.FALSE_LATCHED: Move(State.LATCHED_ACKNOWLEDGED, Transition.RETURNED),
+        Input.ACKNOWLEDGE: Move(State.ACKNOWLEDGED, None),
+    },
+    State.RETURNED_UNACKNOWLEDGED: {
+        Input.TRUE: _ACTIVATED,
+        Input.ACKNOWLEDGE: Move(State.NORMAL, Transition.ACKNOWLEDGED),
+    },
+    State.LATCHED_UNACKNOWLEDGED: {
+        Input.TRUE: _ACTIVATED,
+        Input.ACKNOWLEDGE: Move(State.LATCHED_ACKNOWLEDGED, Transition.ACKNOWLEDGED),
+    },
+    State.LATCHED_ACKNOWLEDGED: {
+        Input.TRUE: _ACTIVATED,
+        Input.ACKNOWLEDGE: Move(State.LATCHED_ACKNOWLEDGED, None),
+        Input.RESET: Move(State.NORMAL, Transition.RESET),
+    },
+}
+"""What is missing changes nothing when it comes from the condition, and is rejected when it comes from a person."""
+
+ENDED: Final = Move(State.NORMAL, Transition.ENDED)
+"""The rule is gone; the only way to normal that needs no evidence, and it says so (A6, G2)."""
+
+ACTIVE: Final = frozenset({State.UNACKNOWLEDGED, State.ACKNOWLEDGED})
+
+
+class Alarm:
+    """One alarm's place in the table, and its present occurrence (A5)."""
+
+    __slots__ = ("count", "event", "extreme", "id", "occurrence", "since_ns", "state")
+
+    def __init__(self, alarm_id: str) -> None:
+        self.id = alarm_id
+        self.state = State.NORMAL
+        self.occurrence = 0
+        self.event: str | None = None
+        """Id of the occurrence's ``activated`` event."""
+        self.since_ns: int | None = None
+        self.extreme: float | None = None
+        """The worst value compared since the occurrence's activation."""
+        self.count = 0
+        """Events so far; part of each event's id (A9)."""
+
+    @property
+    def is_active(self) -> bool:
+        """The condition holds, delays included."""
+        return self.state in ACTIVE
+
+    def enter(self, move: Move, at_ns: int, epoch: str) -> str:
+        """Make a move that has a transition; returns the id of its event."""
+        assert move.transition is not None
+        self.state = move.state
+        self.count += 1
+        identity = event_id(epoch, self.id, at_ns, move.transition.value, self.count)
+        if move.transition is Transition.ACTIVATED:
+            self.occurrence += 1
+            self.event = identity
+            self.since_ns = at_ns
+        return identity
+
+    def follow(self, fields: Mapping[str, Any]) -> None:
+        """Take over what a journaled event of this alarm says (G1: there is no snapshot)."""
+        self.state = State(fields["state"])
+        self.occurrence = fields["occurrence"]
+        self.event = fields["event"]
+        self.since_ns = fields["since"]
+        self.extreme = fields["extreme"]
+        self.count += 1
+
+    def to_row(self) -> list[Any]:
+        """The alarm for a snapshot."""
+        return [self.state.value, self.occurrence, self.event, self.since_ns, self.extreme, self.count]
+
+    def from_row(self, row: list[Any]) -> None:
+        """The inverse of :meth:`to_row`."""
+        state, self.occurrence, self.event, self.since_ns, self.extreme, self.count = row
+        self.state = State(state)

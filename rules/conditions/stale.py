@@ -1,0 +1,94 @@
+"""Condition ``stale``: no usable reading for ``after``; false when one arrives."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from agent.config.fields import Duration
+from agent.core.tags import Tag
+from rules.conditions.base import Condition
+from rules.model import RuleBase
+
+
+class Stale(Condition):
+    """``value`` is the seconds without a usable reading; all times are ``at``."""
+
+    __slots__ = ("_after_ns", "_from_ns", "_has_usable", "_is_true")
+    is_derived = True
+    sees_bad = True
+    side = 1
+
+    def __init__(self, after_ns: int) -> None:
+        super().__init__()
+        self._after_ns = after_ns
+        self._from_ns: int | None = None
+        self._has_usable = False
+        """``_from_ns`` is a usable reading's, not the tag's first record's or the start's."""
+        self._is_true = False
+
+    @override
+    def take(self, value: float, quality: int, t_ns: int, at_ns: int) -> bool | None:
+        """See :class:`Condition`."""
+        self._from_ns = at_ns
+        self._has_usable = True
+        self._is_true = False
+        self.value = 0.0
+        return False
+
+    @override
+    def take_bad(self, at_ns: int) -> bool | None:
+        """See :class:`Condition`."""
+        if self._from_ns is None:
+            self._from_ns = at_ns
+        return None
+
+    @property
+    @override
+    def due_ns(self) -> int | None:
+        """See :class:`Condition`."""
+        if self._is_true or self._from_ns is None:
+            return None
+        return self._from_ns + self._after_ns
+
+    @override
+    def fire(self) -> None:
+        """See :class:`Condition`."""
+        self._is_true = True
+        self.value = self._after_ns / 1e9
+
+    @override
+    def start(self, at_ns: int, *, is_active: bool) -> None:
+        """See :class:`Condition`."""
+        if not (self._is_true and is_active):
+            # A tag that never had a record is counted from the start too: a silent device must not be missed.
+            self._from_ns = at_ns
+            self._is_true = False
+
+    @override
+    def shift(self, step_ns: int) -> None:
+        """See :class:`Condition`."""
+        if self._from_ns is not None:
+            self._from_ns += step_ns
+
+    @override
+    def to_row(self, *, is_whole: bool = False) -> list[Any]:
+        """See :class:`Condition`."""
+        return [self.value, self._from_ns, self._has_usable, self._is_true]
+
+    @override
+    def from_row(self, row: list[Any]) -> None:
+        """See :class:`Condition`."""
+        self.value, self._from_ns, self._has_usable, self._is_true = row
+
+
+class Config(RuleBase):
+    """Keys of a ``stale`` rule."""
+
+    condition: Literal["stale"]  # pyright: ignore[reportIncompatibleVariableOverride] -- a frozen model
+    after: Duration = Field(description="longest time without a usable reading; at least three polls")
+
+    @override
+    def make(self, tag: Tag, *, is_live: bool) -> Condition:
+        """See :class:`RuleBase`."""
+        return Stale(self.after.ns)

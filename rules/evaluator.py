@@ -1,0 +1,160 @@
+"""From readings and timers to alarm events, one rule at a time: condition, delays, table (spec/rules.md A1, A2, Q5)."""
+
+import math
+
+from agent.core.events import AlarmEvent
+from agent.core.quality import FIRST_BAD, Quality
+from rules.alarm import TRANSITIONS, Input, Move
+from rules.subject import Subject, Why
+from rules.timers import DELAY, STALE, Timers
+from rules.watch import AT_START, BAD_INPUT, Watch
+
+_NAN = Quality.NOT_A_NUMBER.value
+
+
+class Evaluator:
+    """The watches of a rule set and their timers. ``cause_seq`` is the record that is being applied."""
+
+    def __init__(self, epoch: str) -> None:
+        self.cause_seq: int | None = None
+        self.watches: dict[str, Watch] = {}
+        self.timers = Timers(self._due_of)
+        self.faults: dict[str, str] = {}
+        """Rules whose last evaluation failed by a bug, with the error; the others go on."""
+        self.fault_count = 0
+        self._epoch = epoch
+        self._events: list[AlarmEvent] = []
+
+    def read(self, watch: Watch, value: float, quality: int, at_ns: int, t_ns: int) -> None:
+        """Evaluate one reading; never raises."""
+        try:
+            self._evaluate(watch, value, quality, at_ns, t_ns)
+        except Exception as error:  # noqa: BLE001 -- one rule's bug must not stop the others; it is reported
+            self._mark_faulted(watch, error)
+        else:
+            if watch.is_faulted:
+                watch.is_faulted = False
+                del self.faults[watch.rule.id]
+
+    def _evaluate(self, watch: Watch, value: float, quality: int, at_ns: int, t_ns: int) -> None:
+        is_finite = math.isfinite(value)
+        if not is_finite and quality < FIRST_BAD:
+            quality = _NAN
+        watch.quality = quality
+        watch.reading = value if is_finite else None
+        condition = watch.condition
+        if quality < FIRST_BAD:
+            truth = condition.take(value, quality, t_ns, at_ns)
+            watch.value = condition.value
+            if truth:
+                watch.is_by_bad = False
+            if watch.alarm.is_active:
+                watch.alarm.extreme = condition.worse(watch.alarm.extreme)
+        else:
+            truth = watch.judge_bad(at_ns)
+        self._settle(watch, truth, at_ns)
+        watch.is_new = False
+        due_ns = condition.due_ns
+        if due_ns is not None:
+            self.timers.set(due_ns, watch.rule.id, STALE)
+        if quality == 0 and not watch.exercise:
+            watch.rearm()
+        else:
+            watch.close()
+
+    def _settle(self, watch: Watch, truth: bool | None, at_ns: int) -> None:
+        """Delays (A1), then the table (A2). Unknown acts on delays as a bad reading under hold does."""
+        is_active = watch.alarm.is_active
+        if truth is None:
+            if is_active:
+                watch.delay_due_ns = None  # the off-delay starts anew at the first reading that proves it false
+        elif truth == is_active:
+            watch.delay_due_ns = None  # what ran has been contradicted
+            watch.is_overdue = watch.is_standing = watch.is_by_bad = False
+        elif truth:
+            if watch.delay_due_ns is None:
+                watch.is_standing = watch.is_new
+            if watch.on_delay_ns == 0 or watch.is_overdue:
+                self._change(watch, Input.TRUE, at_ns)
+            elif watch.delay_due_ns is None:
+                self._delay(watch, at_ns, watch.on_delay_ns)
+        elif watch.off_delay_ns == 0:
+            self._change(watch, Input.FALSE, at_ns)
+        elif watch.delay_due_ns is None:
+            self._delay(watch, at_ns, watch.off_delay_ns)
+
+    def _delay(self, watch: Watch, at_ns: int, delay_ns: int) -> None:
+        watch.set_delay(at_ns, delay_ns)
+        self.timers.set(at_ns + delay_ns, watch.rule.id, DELAY)
+
+    def _change(self, watch: Watch, change: Input, at_ns: int) -> None:
+        """The condition, delays included, has changed."""
+        note = cause = None
+        if change is Input.TRUE:
+            watch.alarm.extreme = watch.condition.worse(None)
+            note = AT_START if watch.is_standing else None
+            cause = BAD_INPUT if watch.is_by_bad else None
+        elif watch.profile.latch:
+            change = Input.FALSE_LATCHED
+        watch.delay_due_ns = None
+        watch.is_overdue = watch.is_standing = watch.is_by_bad = False
+        self.move(watch, change, at_ns, Why(self.cause_seq, note=note, cause=cause))
+
+    def move(self, subject: Subject, change: Input, at_ns: int, why: Why) -> None:
+        """Follow the table; what it does not hold changes nothing."""
+        move = TRANSITIONS[subject.alarm.state].get(change)
+        if move is not None and move.transition is not None:
+            self.tell(subject, move, at_ns, why)
+
+    def tell(self, subject: Subject, move: Move, at_ns: int, why: Why) -> None:
+        """Make a move that has a transition."""
+        self._events.append(subject.move(move, at_ns, self._epoch, why))
+
+    def take_events(self) -> list[AlarmEvent]:
+        """The events since the last call, in order."""
+        events = self._events
+        if events:
+            self._events = []
+            return events
+        return []
+
+    def _mark_faulted(self, watch: Watch, error: Exception) -> None:
+        watch.is_faulted = True
+        watch.close()
+        self.fault_count += 1
+        self.faults[watch.rule.id] = f"{type(error).__name__}: {error}"
+
+    def _due_of(self, rule: str, kind: int) -> int | None:
+        watch = self.watches.get(rule)
+        if watch is None:
+            return None
+        return watch.delay_due_ns if kind == DELAY else watch.condition.due_ns
+
+    def fire(self, before_ns: int) -> None:
+        """Fire what is due strictly before a time, in due order, ties by rule id, then by kind."""
+        while (due := self.timers.first()) is not None and due[0] < before_ns:
+            at_ns, rule, kind = self.timers.pop()
+            watch = self.watches[rule]
+            try:
+                self._fire_one(watch, kind, at_ns)
+            except Exception as error:  # noqa: BLE001 -- as in _read
+                watch.delay_due_ns = None
+                self._mark_faulted(watch, error)
+
+    def _fire_one(self, watch: Watch, kind: int, at_ns: int) -> None:
+        if kind == DELAY:
+            self._change(watch, Input.FALSE if watch.alarm.is_active else Input.TRUE, at_ns)
+        else:
+            watch.condition.fire()
+            watch.value = watch.condition.value
+            self._settle(watch, True, at_ns)
+        watch.close()
+
+    def set_timers(self) -> None:
+        """Make the timers anew after every time has moved, or after other watches came."""
+        self.timers.clear()
+        for rule in self.watches:
+            for kind in (STALE, DELAY):
+                due_ns = self._due_of(rule, kind)
+                if due_ns is not None:
+                    self.timers.set(due_ns, rule, kind)

@@ -1,0 +1,52 @@
+"""What operators read: the message of an alarm in zh-CN and en, made from kind, tag name, value and limit (K)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+LANGUAGES: Final = ("zh-CN", "en")
+
+_KINDS: Final[Mapping[str, tuple[str, str]]] = {
+    "high": ("高报警", "high"),
+    "high_high": ("高高报警", "high-high"),
+    "low": ("低报警", "low"),
+    "low_low": ("低低报警", "low-low"),
+    "rate": ("变化过快", "changes too fast"),
+    "stale": ("无有效数据", "no usable reading"),
+    "bad_quality": ("数据质量坏", "bad quality"),
+    "state": ("状态报警", "state alarm"),
+    "clock": ("设备时钟异常", "device clock is wrong"),
+}
+
+
+class Texts:
+    """The message of one alarm. A configured text stands as it is; only what is left out is made."""
+
+    __slots__ = ("_configured", "_fixed", "_kind", "_limit", "_name", "_unit")
+
+    def __init__(
+        self, configured: Mapping[str, str] | None, kind: str, name: str, limit: float | None, unit: str | None
+    ) -> None:
+        self._configured = dict(configured or {})
+        self._kind = kind
+        self._name = name
+        self._limit = limit
+        self._unit = unit or ""
+        self._fixed = all(language in self._configured for language in LANGUAGES)
+
+    def at(self, value: float | None) -> Mapping[str, str]:
+        """The texts by language; ``value`` is what was compared with the limit."""
+        if self._fixed:
+            return self._configured
+        zh_kind, en_kind = _KINDS.get(self._kind, (self._kind, self._kind))
+        made = {
+            "zh-CN": f"{self._name} {zh_kind}{self._detail(value, '：{}', '（限值 {}）')}",
+            "en": f"{self._name} {en_kind}{self._detail(value, ': {}', ' (limit {})')}",
+        }
+        return {**made, **self._configured}
+
+    def _detail(self, value: float | None, value_text: str, limit_text: str) -> str:
+        text = "" if value is None else value_text.format(self._with_unit(value))
+        return text if self._limit is None else text + limit_text.format(self._with_unit(self._limit))
+
+    def _with_unit(self, number: float) -> str:
+        return f"{number:.6g} {self._unit}".rstrip()

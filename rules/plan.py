@@ -1,0 +1,26 @@
+"""Which watches look at which column of a layout; worked out once per layout."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from agent.core.batch import Layout
+from rules.watch import Watch
+
+
+class Plan:
+    """The dispatch of one layout's batches."""
+
+    __slots__ = ("_positions", "by_position", "layout", "watches")
+
+    def __init__(self, layout: Layout, by_tag: Mapping[str, Sequence[Watch]]) -> None:
+        self.layout = layout
+        self.by_position = [tuple(by_tag.get(tag, ())) for tag in layout.tags]
+        """Watches of each column, by rule id."""
+        self.watches = [watch for watches in self.by_position for watch in watches]
+        """All of them, in the order in which a full batch is applied."""
+        positions = [i for i, watches in enumerate(self.by_position) for _ in watches]
+        self._positions = None if positions == list(range(len(layout.tags))) else positions
+
+    def pairs(self, values: "Sequence[float]") -> Iterator[tuple[Watch, float]]:
+        """Each watch with its value, for a batch that has all columns."""
+        columns: Iterable[float] = values if self._positions is None else map(values.__getitem__, self._positions)
+        return zip(self.watches, columns, strict=True)

@@ -1,0 +1,166 @@
+"""One rule at work: its condition, its delay and its alarm, in one slotted object."""
+
+import math
+from typing import Any, Final
+
+from agent.core.quality import is_bad
+from agent.core.tags import Tag
+from rules.conditions.base import CLOSED
+from rules.messages import Texts
+from rules.model import OnBad, RuleBase
+from rules.subject import Profile, Subject
+
+AT_START: Final = "standing at start"
+BAD_INPUT: Final = "bad_input"
+
+
+class Watch(Subject):
+    """The state of one rule. The engine decides; this holds, and keeps the *band*.
+
+    The band is what makes readings cheap: a good value strictly between ``low`` and ``high`` changes nothing but
+    ``value``. It is closed (holds no value) whenever the next reading must be looked at, whatever it says.
+    """
+
+    __slots__ = (
+        *("condition", "delay_due_ns", "delay_from_ns", "high", "is_by_bad", "is_faulted", "is_new", "is_overdue"),
+        *("is_standing", "low", "off_delay_ns", "on_bad", "on_delay_ns", "reading", "rule"),
+    )
+
+    def __init__(self, rule: RuleBase, tag: Tag, *, is_live: bool) -> None:
+        super().__init__(rule.id, _profile(rule, tag))
+        self.rule = rule
+        self.condition = rule.make(tag, is_live=is_live)
+        self.on_bad = rule.on_bad
+        self.on_delay_ns = rule.on_delay.ns
+        self.off_delay_ns = rule.off_delay.ns
+        self.delay_from_ns = 0
+        """When the running delay began; the on-delay while the alarm is not active, else the off-delay."""
+        self.delay_due_ns: int | None = None
+        self.is_overdue = False
+        """The on-delay ran out while the agent did not run: it fires on the first reading that proves it (T9)."""
+        self.is_new = False
+        """No reading since a start after a gap."""
+        self.is_standing = False
+        """The condition was true at the first reading after a start."""
+        self.is_by_bad = False
+        """The condition is true because readings are bad, not by a value (Q5)."""
+        self.is_faulted = False
+        self.reading: float | None = None
+        self.low, self.high = CLOSED
+
+    @property
+    def newest(self) -> float | None:
+        """See :class:`Subject`."""
+        if self.condition.is_derived or (self.quality is not None and is_bad(self.quality)):
+            return self.reading
+        return self.value
+
+    def judge_bad(self, at_ns: int) -> bool | None:
+        """What a bad reading makes of the condition (Q5); None changes nothing."""
+        if self.condition.sees_bad:
+            return self.condition.take_bad(at_ns)
+        if self.on_bad is OnBad.HOLD:
+            return None
+        if self.on_bad is OnBad.CLEAR:
+            return False
+        if self.delay_due_ns is None and not self.alarm.is_active:
+            self.is_by_bad = True
+        return True
+
+    def set_delay(self, from_ns: int, delay_ns: int) -> None:
+        """Start the delay that leads to the next transition."""
+        self.delay_from_ns = from_ns
+        self.delay_due_ns = from_ns + delay_ns
+
+    def close(self) -> None:
+        """Have the next reading looked at."""
+        self.low, self.high = CLOSED
+
+    def rearm(self) -> None:
+        """Open the band as far as memory and extreme allow; call it after a good reading was evaluated."""
+        low, high = self.condition.band()
+        if self.alarm.is_active and self.condition.side:
+            extreme = self.alarm.extreme
+            if extreme is None:
+                low, high = CLOSED
+            elif self.condition.side > 0:
+                high = min(high, math.nextafter(extreme, math.inf))
+            else:
+                low = max(low, math.nextafter(extreme, -math.inf))
+        self.low, self.high = low, high
+
+    def start(self, at_ns: int) -> None:
+        """The agent starts after a gap (T9)."""
+        self.close()
+        self.is_new = True
+        is_active = self.alarm.is_active
+        self.condition.start(at_ns, is_active=is_active)
+        if self.delay_due_ns is None:
+            return
+        if is_active or self.condition.due_ns is not None:
+            self.delay_due_ns = None  # an off-delay starts anew; a stale condition is counted anew
+        elif self.delay_due_ns <= at_ns:
+            self.delay_due_ns = None
+            self.is_overdue = True
+
+    def shift(self, step_ns: int) -> None:
+        """UTC stepped: move every time that something still waits for (T8)."""
+        self.condition.shift(step_ns)
+        self.delay_from_ns += step_ns
+        if self.delay_due_ns is not None:
+            self.delay_due_ns += step_ns
+
+    def take_over(self, old: "Watch", *, is_soft: bool) -> None:
+        """Continue a changed rule (G2): the alarm stays; the condition too where only limits and texts changed."""
+        self.alarm = old.alarm
+        self.exercise = old.exercise
+        if old.profile.tag == self.profile.tag:
+            self.quality, self.reading = old.quality, old.reading
+            self.is_new = old.is_new
+        if not is_soft:
+            return
+        self.value = old.value
+        self.condition.from_row(old.condition.to_row(is_whole=True))
+        self.is_overdue, self.is_standing, self.is_by_bad = old.is_overdue, old.is_standing, old.is_by_bad
+        if old.delay_due_ns is not None:
+            delay_ns = self.off_delay_ns if self.alarm.is_active else self.on_delay_ns
+            self.set_delay(old.delay_from_ns, delay_ns)
+
+    def to_row(self) -> list[Any]:
+        """The watch for a snapshot (JSON types)."""
+        flags = self.is_overdue | self.is_new << 1 | self.is_standing << 2 | self.is_by_bad << 3 | self.exercise << 4
+        return [
+            *(self.value, self.reading, self.quality, self.delay_from_ns, self.delay_due_ns, flags),
+            self.alarm.to_row(),
+            self.condition.to_row(),
+        ]
+
+    def from_row(self, row: list[Any]) -> None:
+        """The inverse of :meth:`to_row`."""
+        self.value, self.reading, self.quality, self.delay_from_ns, self.delay_due_ns, flags, alarm, condition = row
+        self.is_overdue, self.is_new, self.is_standing, self.is_by_bad, self.exercise = (
+            bool(flags >> bit & 1) for bit in range(5)
+        )
+        self.alarm.from_row(alarm)
+        self.condition.from_row(condition)
+        self.close()
+
+
+def _profile(rule: RuleBase, tag: Tag) -> Profile:
+    name = tag.name or tag.id
+    return Profile(
+        rule=rule.id,
+        kind=rule.condition,
+        tag=tag.id,
+        tag_name=tag.name,
+        unit=tag.unit or rule.unit,
+        limit=rule.limit_value,
+        deadband=rule.deadband_of(tag),
+        priority=rule.priority,
+        basis=rule.basis,
+        area=rule.area,
+        equipment=rule.equipment,
+        source=tag.source.value,
+        texts=Texts(rule.message, rule.condition, name, rule.limit_value, tag.unit or rule.unit),
+        latch=rule.latch,
+    )
