@@ -7,25 +7,23 @@ from agent.destinations.filters import ChangeFilter, PriorityFilter
 from agent.destinations.influxdb.config import Config
 from agent.destinations.influxdb.lines import Lines
 from agent.destinations.influxdb.sender import InfluxSender
-from agent.destinations.lane import READINGS_LINGER_S, Lane, LaneOptions, OnQuarantine, log_quarantine
+from agent.destinations.lane import READINGS_LINGER_S, Lane, LaneOptions
 
 
-def make(config: Config, context: DestinationContext, on_quarantine: OnQuarantine = log_quarantine) -> LanedDestination:
+def make(config: Config, context: DestinationContext) -> LanedDestination:
     """The destination, ready to run."""
     lines = Lines(context.site, context.agent, config.measurement)
 
     def sender() -> InfluxSender:
         return InfluxSender(config, lines, context.clock, context.counters)
 
-    lanes = [Lane(context, _options(config, context, LaneName(name), on_quarantine), sender) for name in config.send]
+    lanes = [Lane(context, _options(config, context, LaneName(name)), sender) for name in config.send]
     return LanedDestination(config.id, config.kind, context, lanes)
 
 
-def _options(config: Config, context: DestinationContext, lane: LaneName, on_quarantine: OnQuarantine) -> LaneOptions:
+def _options(config: Config, context: DestinationContext, lane: LaneName) -> LaneOptions:
     if lane is LaneName.ALARMS:
-        return LaneOptions(
-            config.id, lane, config.start, filter=PriorityFilter(config.min_priority), on_quarantine=on_quarantine
-        )
+        return LaneOptions(config.id, lane, config.start, filter=PriorityFilter(config.min_priority))
     thresholds = {tag.id: tag.report_change for tag in context.tags if tag.report_change is not None}
     return LaneOptions(
         config.id,
@@ -33,5 +31,4 @@ def _options(config: Config, context: DestinationContext, lane: LaneName, on_qua
         config.start,
         linger_s=READINGS_LINGER_S,
         filter=ChangeFilter(thresholds),
-        on_quarantine=on_quarantine,
     )
