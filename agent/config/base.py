@@ -1,13 +1,13 @@
 """What every device, tag and destination has in the configuration; each kind adds its own keys in its own package."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from agent.config.fields import Duration, Id, Strict
 from agent.core.batch import Source
 from agent.core.events import Priority
-from agent.core.tags import Tag
+from agent.core.tags import Tag, smallest_change
 
 TagKind = Literal[
     "level",
@@ -46,6 +46,11 @@ class TagBase(Strict):
             raise ValueError(f"expected low < high, found {limits[0]}..{limits[1]}")
         return limits
 
+    @model_validator(mode="after")
+    def _change_is_a_number(self) -> Self:
+        smallest_change(self.report_change, self.range)
+        return self
+
 
 class DeviceBase(Strict):
     """One device; a driver's ``Config`` adds its link and its tags."""
@@ -69,6 +74,7 @@ class DeviceBase(Strict):
             poll_ns=self.poll.ns,
             source=self.source,
             location=config.location,
+            report_change=smallest_change(config.report_change, config.range),
         )
 
 

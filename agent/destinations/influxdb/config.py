@@ -15,7 +15,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[^\s,=\\\"]{1,64}$")]
 class Config(DestinationBase):
     """A bucket that is written by the v2 API."""
 
-    kind: Literal["influxdb"]
+    kind: Literal["influxdb"]  # pyright: ignore[reportIncompatibleVariableOverride]  # narrowed, and frozen
     url: str = Field(description="address of the server", examples=["http://127.0.0.1:8086"])
     org: str = Field("", description="organisation; VictoriaMetrics has none", examples=["plant"])
     bucket: str = Field(min_length=1, description="bucket (InfluxDB 3: database)", examples=["davy"])

@@ -2,7 +2,7 @@
 
 from agent.core.ports import DestinationContext
 from agent.core.records import Lane as LaneName
-from agent.destinations.base import LanedDestination
+from agent.destinations.base import Destination, LanedDestination
 from agent.destinations.filters import ChangeFilter, PriorityFilter
 from agent.destinations.influxdb.config import Config
 from agent.destinations.influxdb.lines import Lines
@@ -10,7 +10,7 @@ from agent.destinations.influxdb.sender import InfluxSender
 from agent.destinations.lane import READINGS_LINGER_S, Lane, LaneOptions
 
 
-def make(config: Config, context: DestinationContext) -> LanedDestination:
+def make(config: Config, context: DestinationContext) -> Destination:
     """The destination, ready to run."""
     lines = Lines(context.site, context.agent, config.measurement)
 
@@ -23,12 +23,7 @@ def make(config: Config, context: DestinationContext) -> LanedDestination:
 
 def _options(config: Config, context: DestinationContext, lane: LaneName) -> LaneOptions:
     if lane is LaneName.ALARMS:
-        return LaneOptions(config.id, lane, config.start, filter=PriorityFilter(config.min_priority))
+        return LaneOptions(config.id, lane, start=config.start, filter=PriorityFilter(config.min_priority))
     thresholds = {tag.id: tag.report_change for tag in context.tags if tag.report_change is not None}
-    return LaneOptions(
-        config.id,
-        lane,
-        config.start,
-        linger_s=READINGS_LINGER_S,
-        filter=ChangeFilter(thresholds),
-    )
+    linger_s, change = READINGS_LINGER_S, ChangeFilter(thresholds)
+    return LaneOptions(config.id, lane, start=config.start, linger_s=linger_s, filter=change)

@@ -2,14 +2,13 @@
 
 import email.utils
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, cast
 
 import aiohttp
 from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
 from influxdb_client.client.write_api_async import WriteApiAsync
-from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 
 from agent.core.clock import Clock
@@ -32,6 +31,18 @@ _POISON: Final = frozenset({400, 422})
 _MISCONFIGURED: Final = frozenset({401, 403, 404})
 _TOO_LARGE: Final = 413
 _BUSY: Final = frozenset({429, 503})
+
+
+_Write = Callable[[str, str, bytes, str], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What the untyped ApiException says."""
+
+    status: int
+    reason: str
+    retry_after: str
 
 
 class MisconfiguredError(UnavailableError):
@@ -134,16 +145,18 @@ class InfluxSender:
             raise UnavailableError(f"{self._config.id}: not connected")
         self._counters.add("influxdb_requests", of=self._of)
         config = self._config
-        return await self._api.write(config.bucket, config.org, body, WritePrecision.NS)
+        write = cast("_Write", self._api.write)  # pyright: ignore[reportUnknownMemberType]
+        return await write(config.bucket, config.org, body, "ns")
 
     def _refused(self, piece: Sequence[Line], error: ApiException, poison: _Poison) -> list[Sequence[Line]]:
-        status, reason = int(error.status or 0), _reason(error)
+        refusal = _refusal(error)
+        status, reason = refusal.status, refusal.reason
         what = f"{self._config.id}: write of {len(piece)} points answered {status}: {reason}"
         if status in _MISCONFIGURED:
             self._counters.add("destination_misconfigured", of=self._of)
             raise MisconfiguredError(f"{what}; check token, org and bucket", MISCONFIGURED_RETRY_S) from error
         if status in _BUSY:
-            raise UnavailableError(what, self._retry_after_s(error)) from error
+            raise UnavailableError(what, self._retry_after_s(refusal.retry_after)) from error
         if status not in _POISON and status != _TOO_LARGE:
             raise UnavailableError(what) from error
         if len(piece) == 1:
@@ -155,10 +168,8 @@ class InfluxSender:
             self._points_max = middle
         return [piece[middle:], piece[:middle]]
 
-    def _retry_after_s(self, error: ApiException) -> float | None:
-        text = "" if error.headers is None else str(error.headers.get("Retry-After") or "").strip()
-        if not text:
-            return None
+    def _retry_after_s(self, text: str) -> float | None:
+        """Seconds, from a number of them or an HTTP date; None where the server says nothing of use."""
         try:
             seconds = float(text)
         except ValueError:
@@ -175,7 +186,10 @@ def _pieces(lines: Sequence[Line], most: int) -> Iterator[Sequence[Line]]:
         yield lines[start : start + most]
 
 
-def _reason(error: ApiException) -> str:
-    body: bytes | str | None = error.body
-    text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
-    return " ".join((text or str(error.reason)).split())[:TEXT_MAX]
+def _refusal(error: ApiException) -> _Refusal:
+    known = cast("Any", error)
+    headers = cast("Mapping[str, str]", known.headers or {})
+    body = cast("bytes | str | None", known.body)
+    text = body.decode(errors="replace") if isinstance(body, bytes) else body
+    reason = " ".join((text or str(known.reason)).split())[:TEXT_MAX]
+    return _Refusal(int(known.status or 0), reason, headers.get("Retry-After", "").strip())
