@@ -14,7 +14,7 @@ from agent.core.tags import Scaling, Tag
 from drivers.opcua.config import Config, TagConfig
 from drivers.opcua.readings import Builder, Sample
 from drivers.opcua.schedule import first_tick_ns, next_tick_ns
-from drivers.opcua.session import LinkError, Session
+from drivers.opcua.session import LinkError, Notification, Session
 from drivers.opcua.status import BAD_NODE_ID_UNKNOWN, is_overflow
 from drivers.opcua.times import SourceTimes
 from drivers.opcua.wanted import Backoff, Wanted
@@ -58,6 +58,8 @@ class OpcuaDriver:
         self._missing: frozenset[int] = frozenset()
         self._is_clock_doubtful = False
         self._counters.put("device_connected", 0, self._of)
+        if config.login is not None:
+            log.warning("password is sent without encryption", extra={"device": config.id})
 
     def status(self) -> dict[str, Any]:
         """See :class:`agent.core.ports.Driver`."""
@@ -171,11 +173,8 @@ class OpcuaDriver:
         while True:
             notification = await session.notification((tend_at_ns - self._clock.monotonic_ns()) / 1e9)
             if notification is not None:
-                self._counters.add("notifications", of=self._of)
-                await self._take(session, notification.samples, inbox)
-                if notification.lost:
-                    await self._read_again(session, notification.lost, inbox)
-                await inbox.room()
+                await self._take(session, notification, inbox)
+                await self._wait_for_room(session, inbox)
             now_ns = self._clock.monotonic_ns()
             if now_ns - session.heard_ns > session.silence_max_ns:
                 text = f"{self._config.endpoint}: subscription silent for {session.silence_max_ns / 1e9:.1f} s"
@@ -184,24 +183,30 @@ class OpcuaDriver:
                 await self._tend(session, inbox)
                 tend_at_ns = self._clock.monotonic_ns() + self._wanted.scan_ns
 
-    async def _take(self, session: Session, samples: Sequence[Sample], inbox: Inbox) -> None:
-        if not samples:
-            return
+    async def _wait_for_room(self, session: Session, inbox: Inbox) -> None:
+        """Take no more while the queue is full; the server then keeps ``queue_size`` changes of each node."""
+        started_ns = self._clock.monotonic_ns()
+        await inbox.room()
         now_ns = self._clock.monotonic_ns()
-        self._put(samples, inbox)
-        for sample in samples:
-            self._wanted.hear(sample.tag, now_ns)
-            self._last[sample.tag] = (sample.value, sample.status)
-            if is_overflow(sample.status):
-                self._counters.add("queue_overflows", of=self._of)
-        await self._drop_gone(session, samples)
+        if now_ns - started_ns > session.publish_ns:
+            session.heard_ns = now_ns
+            self._wanted.wait_longer(now_ns + _grace_ns(session))
 
-    async def _read_again(self, session: Session, lost: int, inbox: Inbox) -> None:
-        """Notifications were lost on the way; at least the newest value of every node must not be."""
-        self._counters.add("notifications_lost", lost, self._of)
-        log.warning("notifications lost, all nodes read again", extra={"device": self._config.id, "lost": lost})
-        refused = self._wanted.refused()
-        await self._read(session, [tag for tag in range(len(self.tags)) if tag not in refused], inbox)
+    async def _take(self, session: Session, notification: Notification, inbox: Inbox) -> None:
+        samples = notification.samples
+        if samples:
+            self._counters.add("notifications", of=self._of)
+            self._put(samples, inbox)
+            overflows = sum(is_overflow(sample.status) for sample in samples)
+            if overflows:
+                self._counters.add("queue_overflows", overflows, self._of)
+            await self._drop_gone(session, samples)
+        if notification.lost:
+            # Changes are gone, but at least the newest value of every node must not be.
+            self._counters.add("notifications_lost", notification.lost, self._of)
+            log.warning("notifications lost", extra={"device": self._config.id, "lost": notification.lost})
+            refused = self._wanted.refused()
+            await self._read(session, [tag for tag in range(len(self.tags)) if tag not in refused], inbox)
 
     async def _tend(self, session: Session, inbox: Inbox) -> None:
         """Ask again for refused nodes that are due, and read quiet ones, so that silence means silence (T3)."""
@@ -214,26 +219,34 @@ class OpcuaDriver:
         quiet = self._wanted.quiet(now_ns)
         self._put_refused({tag: refused[tag] for tag in quiet if tag in refused}, inbox)
         await self._read(session, [tag for tag in quiet if tag not in refused], inbox)
+        silent = self._wanted.silent(now_ns)
+        if silent and not session.has_more:
+            await self._watch_anew(session, silent, inbox)
 
     async def _read(self, session: Session, tags: Sequence[int], inbox: Inbox) -> None:
+        """Put what has not changed; what has waits for its notification (see :meth:`Wanted.suspect`)."""
         if not tags:
             return
         samples = await session.read(tags)
-        self._put(samples, inbox)
-        now_ns = self._clock.monotonic_ns()
-        dead: list[int] = []
+        until_ns = self._clock.monotonic_ns() + _grace_ns(session)
+        known: list[Sample] = []
         for sample in samples:
-            newest = (sample.value, sample.status)
-            if self._wanted.read(sample.tag, now_ns, is_news=newest != self._last[sample.tag]):
-                dead.append(sample.tag)
-            self._last[sample.tag] = newest
-        if dead:
-            log.warning(
-                "watched nodes were silent, watched anew", extra={"device": self._config.id, "count": len(dead)}
-            )
-            await session.unwatch(dead)
-            await self._watch(session, dead, inbox)
-        await self._drop_gone(session, samples)
+            if (sample.value, sample.status) == self._last[sample.tag] or sample.status == BAD_NODE_ID_UNKNOWN:
+                known.append(sample)
+            else:
+                self._wanted.suspect(sample.tag, until_ns)
+        if known:
+            self._put(known, inbox)
+            await self._drop_gone(session, known)
+
+    async def _watch_anew(self, session: Session, tags: Sequence[int], inbox: Inbox) -> None:
+        """Values changed and no notification came: put them, and make the items again."""
+        samples = await session.read(tags)
+        self._put(samples, inbox)
+        log.warning("changes not notified, nodes watched anew", extra={"device": self._config.id, "count": len(tags)})
+        self._counters.add("nodes_watched_anew", len(tags), self._of)
+        await session.unwatch(tags)
+        await self._watch(session, tags, inbox)
 
     async def _drop_gone(self, session: Session, samples: Iterable[Sample]) -> None:
         """A node that left the server is asked for until it is back; its old item would stay silent for ever."""
@@ -258,7 +271,6 @@ class OpcuaDriver:
     def _put_refused(self, refused: dict[int, int], inbox: Inbox) -> None:
         if refused:
             self._put([Sample(tag, None, status, None) for tag, status in refused.items()], inbox)
-            self._wanted.report(refused, self._clock.monotonic_ns())
 
     def _name_missing(self, tags: Iterable[int]) -> None:
         missing = frozenset(tags)
@@ -279,6 +291,9 @@ class OpcuaDriver:
         for piece in split(batch):
             inbox.put(piece)
         self._counters.add("readings_polled", len(batch), self._of)
+        self._wanted.hear([sample.tag for sample in samples], self._clock.monotonic_ns())
+        for sample in samples:
+            self._last[sample.tag] = (sample.value, sample.status)
         self._arrive()
 
     def _watch_clock(self, doubtful: int, *, is_believed: bool) -> None:
@@ -290,6 +305,11 @@ class OpcuaDriver:
         elif self._is_clock_doubtful and is_believed and not doubtful:
             self._is_clock_doubtful = False
             log.warning("source clock good again", extra={"device": self._config.id})
+
+
+def _grace_ns(session: Session) -> int:
+    """How long a change may take to be notified once it can be read."""
+    return 2 * session.publish_ns
 
 
 def _tag(config: Config, tag: TagConfig) -> Tag:

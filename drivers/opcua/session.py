@@ -36,7 +36,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_TIME: Final = datetime(1601, 1, 2, tzinfo=UTC)
 """A source time at the beginning of OPC UA's calendar means that there is none."""
 _MICROSECOND: Final = timedelta(microseconds=1)
-_DECODING_ERRORS: Final = (UaError, struct.error, ValueError, TypeError, KeyError, IndexError)
+_DECODING_ERRORS: Final = (
+    UaError,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What asyncua raises at answers that make no sense."""
 
 T = TypeVar("T")
 
@@ -83,6 +93,8 @@ class Session:
         """When the server last answered to the subscription (monotonic)."""
         self.silence_max_ns = 0
         """A subscription that is silent for longer is dead."""
+        self.publish_ns = config.publish.ns
+        """Distance of two notifications as the server granted it."""
         self.requests = 0
 
     def _make_client(self) -> Client:
@@ -181,7 +193,8 @@ class Session:
         session = self._client.uaclient.session
         result = await self._ask("subscribe", session.create_subscription(request, self._on_publish))
         self._subscription = result.SubscriptionId
-        cycle_ns = int(result.RevisedPublishingInterval * 1e6) * max(1, result.RevisedMaxKeepAliveCount)
+        self.publish_ns = max(publish_ns, int(result.RevisedPublishingInterval * 1e6))
+        cycle_ns = self.publish_ns * max(1, int(result.RevisedMaxKeepAliveCount))
         self.silence_max_ns = 2 * cycle_ns + config.timeout.ns
         self.heard_ns = self._clock.monotonic_ns()
 
@@ -233,6 +246,11 @@ class Session:
                 MonitoredItemIds=[ua.IntegerId(item) for item in items[start : start + self._request_size]],
             )
             await self._ask("unwatch", self._client.uaclient.session.delete_monitored_items(request))
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether a notification waits to be taken."""
+        return not self._handoff.empty()
 
     async def notification(self, within_s: float) -> Notification | None:
         """The next notification (without samples: a sign of life); None when there is none in time."""
