@@ -63,8 +63,9 @@ class Scenario(Strict):
         for position, step in enumerate(self.steps):
             at_ns = self.moment_ns(step.at)
             end_ns = self.duration.ns if step.until is None else self.moment_ns(step.until)
-            if not 0 <= at_ns <= end_ns <= self.duration.ns:
-                raise ValueError(f"steps[{position}]: expected at <= until <= {self.duration}")
+            is_instant = step.set is not None and at_ns == end_ns
+            if not (0 <= at_ns < end_ns or is_instant) or end_ns > self.duration.ns:
+                raise ValueError(f"steps[{position}]: expected at < until <= {self.duration}")
         return self
 
     def moment_ns(self, moment: "float | Duration") -> int:

@@ -1,5 +1,6 @@
 """What every plant model is: one method that lets time pass, and the names it takes and gives."""
 
+import math
 from collections.abc import Mapping
 from importlib import import_module, util
 from pkgutil import iter_modules
@@ -44,6 +45,11 @@ def parameters_of(kind: str) -> type[Strict]:
 def make(kind: str, parameters: Strict) -> Model:
     """A fresh model in its initial state; ValueError for an unknown kind."""
     return cast("Factory", _module(kind).Model)(parameters)
+
+
+def relaxation(turns: float) -> float:
+    """``(1 - exp(-x)) / x``: the mean over a step of something that decays; well-behaved down to 0."""
+    return -math.expm1(-turns) / turns if turns > 1e-12 else 1.0
 
 
 def _module(kind: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import Field
 
 from agent.config.fields import Strict
+from simulator.models.base import relaxation
 
 GAS_CONSTANT: Final = 8.314462618
 ATMOSPHERE_PA: Final = 101_325.0
@@ -48,11 +49,9 @@ class Model:
         """Outputs: concentration kg/m3, fraction (volume), lel (share of the lower limit), released, carried_out kg."""
         release, flow, volume = inputs["release"], inputs["ventilation"], self._p.volume
         self._released += release * dt_s
-        if flow > 0:
-            steady = release / flow
-            self._concentration = steady + (self._concentration - steady) * math.exp(-dt_s * flow / volume)
-        else:
-            self._concentration += release * dt_s / volume
+        turns = dt_s * flow / volume
+        added = release * dt_s / volume * relaxation(turns)
+        self._concentration = self._concentration * math.exp(-turns) + added
         fraction = self._concentration * self._molar_volume / self._p.molar_mass
         return {
             "concentration": self._concentration,

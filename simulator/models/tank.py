@@ -20,6 +20,7 @@ from typing import Final
 from pydantic import Field, model_validator
 
 from agent.config.fields import Strict
+from simulator.models.base import relaxation
 
 GRAVITY: Final = 9.80665
 GAS_CONSTANT: Final = 8.314462618
@@ -110,13 +111,10 @@ class Model:
         flow_w_per_k = p.density * p.heat_capacity * inputs["inflow"]
         total_w_per_k = p.conductance + flow_w_per_k
         heat_capacity_j_per_k = p.density * p.heat_capacity * volume
-        if total_w_per_k == 0:
-            self._temperature += inputs["heating"] * dt_s / heat_capacity_j_per_k
-            return
         source_w = p.conductance * inputs["ambient"] + inputs["heating"] + flow_w_per_k * inputs["inflow_temperature"]
-        end_k = source_w / total_w_per_k
-        decay = math.exp(-dt_s * total_w_per_k / heat_capacity_j_per_k)
-        self._temperature = end_k + (self._temperature - end_k) * decay
+        turns = dt_s * total_w_per_k / heat_capacity_j_per_k
+        imbalance_w = source_w - total_w_per_k * self._temperature
+        self._temperature += imbalance_w * dt_s / heat_capacity_j_per_k * relaxation(turns)
 
     def _breathe(self, dt_s: float) -> None:
         over_pa = self._pressure() - ATMOSPHERE_PA
