@@ -49,7 +49,7 @@ class Evaluator:
             if truth:
                 watch.is_by_bad = False
             if watch.alarm.is_active:
-                watch.alarm.extreme = condition.worse(watch.alarm.extreme)
+                watch.alarm.extreme = condition.worse(watch.value, watch.alarm.extreme)
         else:
             truth = watch.judge_bad(at_ns)
         self._settle(watch, truth, at_ns)
@@ -91,7 +91,7 @@ class Evaluator:
         """The condition, delays included, has changed."""
         note = cause = None
         if change is Input.TRUE:
-            watch.alarm.extreme = watch.condition.worse(None)
+            watch.alarm.extreme = watch.condition.worse(watch.value, None)
             note = AT_START if watch.is_standing else None
             cause = BAD_INPUT if watch.is_by_bad else None
         elif watch.profile.latch:

@@ -85,6 +85,10 @@ class RuleBase(Strict):
     def make(self, tag: Tag, *, is_live: bool) -> Condition:
         """The condition of this rule; ``is_live``: limits move to the tag's grid (C2)."""
 
+    def text_unit(self, tag: Tag) -> str | None:
+        """The unit of the compared value in messages."""
+        return tag.unit or self.unit
+
     @property
     def limit_value(self) -> float | None:
         """The configured limit, as events print it; None where the kind has none."""

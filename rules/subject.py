@@ -85,6 +85,11 @@ class Subject:
         self.exercise = False
 
     @property
+    def compared(self) -> float | None:
+        """What events tell as ``value``."""
+        return self.value
+
+    @property
     def newest(self) -> float | None:
         """The newest raw value of the tag (A9); None where the alarm has no tag or the reading no value."""
         return None
@@ -110,12 +115,12 @@ class Subject:
             state=alarm.state,
             previous=previous,
             time=at_ns,
-            value=self.value,
+            value=self.compared,
             limit=profile.limit,
             unit=profile.unit,
             quality=self.quality,
             priority=profile.priority,
-            message=profile.texts.at(self.value),
+            message=profile.texts.at(self.compared),
             occurrence=alarm.occurrence,
             event=alarm.event,
             since=alarm.since_ns,
@@ -148,14 +153,14 @@ class Subject:
             occurrence=alarm.occurrence,
             event=alarm.event,
             since=alarm.since_ns,
-            value=self.value,
+            value=self.compared,
             limit=profile.limit,
             unit=profile.unit,
             quality=self.quality,
             extreme=alarm.extreme,
             priority=profile.priority,
             source=profile.source,
-            message=dict(profile.texts.at(self.value)),
+            message=dict(profile.texts.at(self.compared)),
             area=profile.area,
             equipment=profile.equipment,
         )

@@ -55,6 +55,11 @@ class Watch(Subject):
             return self.reading
         return self.value
 
+    @property
+    def compared(self) -> float | None:
+        """See :class:`Subject`."""
+        return self.value if self.condition.compares else None
+
     def judge_bad(self, at_ns: int) -> bool | None:
         """What a bad reading makes of the condition (Q5); None changes nothing."""
         if self.condition.sees_bad:
@@ -161,6 +166,6 @@ def _profile(rule: RuleBase, tag: Tag) -> Profile:
         area=rule.area,
         equipment=rule.equipment,
         source=tag.source.value,
-        texts=Texts(rule.message, rule.condition, name, rule.limit_value, tag.unit or rule.unit),
+        texts=Texts(rule.message, rule.condition, name, rule.limit_value, rule.text_unit(tag)),
         latch=rule.latch,
     )

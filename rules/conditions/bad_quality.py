@@ -15,6 +15,7 @@ class BadQuality(Condition):
 
     __slots__ = ("memory",)
     sees_bad = True
+    compares = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,12 +16,14 @@ class Condition:
     """+1: higher values are worse, -1: lower ones; 0: no value is worse than another."""
     is_derived: ClassVar[bool] = False
     """``value`` is computed (a slope, a duration), not the reading itself."""
+    compares: ClassVar[bool] = True
+    """Its value is compared with something, so events tell it."""
     sees_bad: ClassVar[bool] = False
     """Bad readings are evidence for it: ``on_bad`` plays no part."""
 
     def __init__(self) -> None:
         self.value: float | None = None
-        """What was compared with the limit at the newest evaluation."""
+        """What was compared when it was last asked; the watch's is the newest, for it sees what the band let pass."""
 
     def take(self, value: float, quality: int, t_ns: int, at_ns: int) -> bool | None:
         """Evaluate a usable reading; ``value`` is finite."""
@@ -36,9 +38,8 @@ class Condition:
         """Good values strictly between the two leave condition and memory as they are."""
         return CLOSED
 
-    def worse(self, extreme: float | None) -> float | None:
-        """The worse of the present value and the worst so far."""
-        value = self.value
+    def worse(self, value: float | None, extreme: float | None) -> float | None:
+        """The worse of a compared value and the worst so far."""
         if self.side == 0 or value is None:
             return extreme
         if extreme is None:

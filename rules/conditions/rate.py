@@ -79,11 +79,11 @@ class Rate(Condition):
         return -slope if self._direction == "falling" else abs(slope)
 
     @override
-    def worse(self, extreme: float | None) -> float | None:
+    def worse(self, value: float | None, extreme: float | None) -> float | None:
         """See :class:`Condition`."""
-        if self.value is None or (extreme is not None and self._size(extreme) >= self._size(self.value)):
+        if value is None or (extreme is not None and self._size(extreme) >= self._size(value)):
             return extreme
-        return self.value
+        return value
 
     def _slide(self, value: float, t_ns: int) -> None:
         times, values = self._t, self._v
@@ -193,6 +193,11 @@ class Config(LimitRule):
     per: Literal["s", "min", "h", "d"] = Field("min", description="the time in the limit's unit")
     method: Literal["endpoints", "least_squares"] = "endpoints"
     min_samples: int = Field(5, ge=2, description="for least_squares")
+
+    @override
+    def text_unit(self, tag: Tag) -> str | None:
+        """See :class:`RuleBase`."""
+        return f"{tag.unit or self.unit or ''}/{self.per}"
 
     @override
     def make(self, tag: Tag, *, is_live: bool) -> Condition:

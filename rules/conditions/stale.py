@@ -89,6 +89,11 @@ class Config(RuleBase):
     after: Duration = Field(description="longest time without a usable reading; at least three polls")
 
     @override
+    def text_unit(self, tag: Tag) -> str | None:
+        """See :class:`RuleBase`."""
+        return "s"
+
+    @override
     def make(self, tag: Tag, *, is_live: bool) -> Condition:
         """See :class:`RuleBase`."""
         return Stale(self.after.ns)
