@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,17 +18,18 @@ from agent.config.load import Loaded
 from agent.core.clock import SystemClock, is_synchronised
 from agent.core.counters import Counters
 from agent.core.ports import DestinationContext, Driver, DriverContext, SiteView
-from agent.core.records import canonical_json
+from agent.core.records import Lane, canonical_json
 from agent.core.tags import Tag
 from agent.destinations.base import Destination
 from agent.envelope import Envelope, Place
-from agent.journal.log import Journal, JournalBusyError, JournalOptions
+from agent.journal.fs import LockedError
+from agent.journal.log import Journal, JournalOptions
 from agent.journal.state import StateStore
 from agent.journal.writer import JournalWriter
 from agent.local import LocalServer
 from agent.logs import set_up_logging
 from agent.pipeline import Pipeline
-from agent.recovery import CONFIGURATION, SNAPSHOT, Recovered, configuration_fields, recover
+from agent.recovery import CONFIGURATION, SNAPSHOT, Recovered, configuration_fields, recover, recovery_fields
 from agent.status import VERSION, Status, is_ready
 from agent.supervise import Job, stage
 from rules.build import RuleSet, build
@@ -57,7 +58,7 @@ async def run(loaded: Loaded) -> int:
     """Open the journal, run the stages, stop them; 2 where the state directory is in use."""
     try:
         app = App(loaded)
-    except JournalBusyError as error:
+    except LockedError as error:
         log.error("cannot start", extra={"error": str(error)})
         return 2
     stop = asyncio.Event()
@@ -96,18 +97,25 @@ class App:
             machine_id=_machine_id(),
             delivered=self._state.positions(),
         )
-        self._rules = build(config.rules, {tag.id: tag for tag in loaded.tags}, live=True)
+        site = config.site
+        context = DriverContext(self.clock, self.counters, site.max_skew.ns, site.refresh.ns)
+        drivers: dict[str, Driver] = {
+            device.id: driver_factory(device.driver)(device, context) for device in config.devices
+        }
+        self._tags = [tag for driver in drivers.values() for tag in driver.tags]
+        self._rules = build(config.rules, {tag.id: tag for tag in self._tags}, live=True)
         recovered = recover(self._journal, self._state, self._rules, config.site.restart_gap.ns)
         self._recovered = recovered
         self.writer = JournalWriter(
             self._journal, commit_every_ns=config.journal.commit_every.ns, clock=self.clock, counters=self.counters
         )
-        self._envelope = _envelope(loaded, self._rules)
+        self._envelope = _envelope(loaded, self._journal.epoch, self._tags, self._rules)
         self.pipeline = Pipeline(self.writer, recovered.engine, self._envelope, self.clock, self.counters)
-        self.status = Status(self.pipeline, self.writer, self._envelope, self.clock, self.counters)
+        self.status = Status(self.pipeline, self._journal, self._envelope, self.clock, self.counters)
+        self._readings_destinations = [there.id for there in config.destinations if "readings" in there.send]
         self._commands = Commands(self.pipeline, _origins(loaded), self._state, self.clock, self.counters)
         self._commands.epoch = self._journal.epoch
-        self._parts = self._make_parts()
+        self._parts = _Parts(drivers, self._make_destinations())
         self.status.devices = self._parts.drivers
         self.status.destinations = self._parts.destinations
         self.pipeline.outlets.unjournaled.extend(there.offer for there in self._parts.destinations.values())
@@ -156,13 +164,13 @@ class App:
                 "replayed": recovered.replayed,
             },
         )
-        for kind, fields in recovery.audit_fields():
+        for kind, fields in recovery_fields(recovery, self._journal.epoch):
             await self.pipeline.note(kind, fields)
         await self._adopt_configuration(recovered)
 
     async def _adopt_configuration(self, recovered: Recovered) -> None:
         shown = self._loaded.shown()
-        fields = configuration_fields(self._rules, self._loaded.tags, shown)
+        fields = configuration_fields(self._rules, self._tags, shown)
         text = canonical_json(fields)
         if self._state.get(CONFIGURATION) == text and recovered.version == self._rules.version:
             return
@@ -192,10 +200,24 @@ class App:
             await asyncio.sleep(1.0)
             await asyncio.to_thread(self._state.flush)
             self.status.refresh_clock()
+            self._journal.set_delivered(self._delivered_seq())
+            await self._tell_losses()
             readings = self.pipeline.engine.evaluated
             if loop.time() - saved_at >= SNAPSHOT_EVERY_S or readings - saved_readings >= SNAPSHOT_READINGS:
                 saved_at, saved_readings = loop.time(), readings
                 await self._save_snapshot()
+
+    def _delivered_seq(self) -> int:
+        """Up to where every destination that gets readings has proved them."""
+        seqs = [self._state.get(name, Lane.READINGS) for name in self._readings_destinations]
+        return min((seq or 0 for seq in seqs), default=self._journal.synced_seq)
+
+    async def _tell_losses(self) -> None:
+        """What the journal gave up or found damaged becomes audit records."""
+        for eviction in self._journal.take_evictions():
+            await self.pipeline.note("evicted", asdict(eviction))
+        for damage in self._journal.take_damage():
+            await self.pipeline.note("gap", asdict(damage))
 
     async def _save_snapshot(self) -> None:
         if self.pipeline.disk_error is not None:
@@ -221,11 +243,8 @@ class App:
             listen, self.counters, self.status.refresh_gauges, lambda: is_ready(ready), self.is_progressing
         )
 
-    def _make_parts(self) -> _Parts:
+    def _make_destinations(self) -> dict[str, Destination]:
         config = self._loaded.config
-        site = config.site
-        driver_context = DriverContext(self.clock, self.counters, site.max_skew.ns, site.refresh.ns)
-        drivers = {device.id: driver_factory(device.driver)(device, driver_context) for device in config.devices}
         context = DestinationContext(
             clock=self.clock,
             counters=self.counters,
@@ -233,33 +252,37 @@ class App:
             cursors=self._state,
             view=SiteView(
                 status=self.status.message,
-                tags=lambda: _tag_table(self._loaded.tags),
+                tags=lambda: _tag_table(self._tags),
                 alarms=self._standing,
                 command=self._commands.handle,
                 end_unknown=self._end_unknown,
             ),
-            site=site.id,
+            site=config.site.id,
             agent=config.agent.name,
             epoch=self._journal.epoch,
-            tags=self._loaded.tags,
+            tags=self._tags,
+            on_quarantine=self._quarantine,
         )
-        destinations = {there.id: destination_factory(there.kind)(there, context) for there in config.destinations}
-        return _Parts(drivers, destinations)
+        return {there.id: destination_factory(there.kind)(there, context) for there in config.destinations}
 
     def _standing(self) -> list[dict[str, Any]]:
-        return [view.to_fields() for view in self.pipeline.engine.standing()]
+        now_ns = self.clock.now_ns()
+        return [self._envelope.standing(view, now_ns) for view in self.pipeline.engine.standing()]
+
+    async def _quarantine(self, destination: str, seqs: Sequence[int], reason: str) -> None:
+        await self.pipeline.note("quarantined", {"destination": destination, "seqs": list(seqs), "reason": reason})
 
     async def _end_unknown(self, alarm: str) -> None:
         await self.pipeline.note("ended_unknown", {"alarm": alarm, "cause": "not known to this agent"})
 
 
-def _envelope(loaded: Loaded, rules: RuleSet) -> Envelope:
+def _envelope(loaded: Loaded, epoch: str, known: Sequence[Tag], rules: RuleSet) -> Envelope:
     site = loaded.config.site
     lon, lat = site.location if site.location is not None else (None, None)
     place = Place(site.name, site.code, site.hazard_code, lat, lon, site.duty_phone)
     state = "synchronised" if is_synchronised() else "unsynchronised"
-    tags = {tag.id: tag for tag in loaded.tags}
-    return Envelope(site.id, loaded.config.agent.name, place, tags, rules.version, state)
+    tags = {tag.id: tag for tag in known}
+    return Envelope(site.id, loaded.config.agent.name, place, epoch, tags, rules.version, state)
 
 
 def _origins(loaded: Loaded) -> dict[str, Origin]:

@@ -82,7 +82,7 @@ class LocalServer:
     async def _get_alarms(self, request: dict[str, Any], _actor: str) -> list[dict[str, Any]]:
         engine = self._pipeline.engine
         views = engine.alarms() if request.get("all") else engine.standing()
-        return [view.to_fields() for view in views]
+        return [{**view.to_fields(), "alarm": view.id} for view in views]
 
     async def _act(self, request: dict[str, Any], actor: str) -> dict[str, Any]:
         alarm = str(request["alarm"])

@@ -254,7 +254,7 @@ class Pipeline:
             self._unjournaled.popleft()
             self._counters.add("events_given_up")
         self._unjournaled.append({"_kind": draft.kind, **fields})
-        sent = {**fields, "seq": None, "epoch": self._journal.epoch, "recorded": self._clock.now_ns()}
+        sent = {**fields, "seq": None, "epoch": self._envelope.epoch, "recorded": self._clock.now_ns()}
         record = Record(0, draft.kind, fields=sent, body=canonical_json(sent))
         for offer in self.outlets.unjournaled:
             offer(record)

@@ -2,14 +2,14 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from agent.core.events import AlarmEvent
 from agent.core.records import Kind, Lane, Record
 from agent.core.tags import Tag
-from agent.journal.log import Journal
+from agent.journal.log import Journal, Recovery
 from agent.journal.state import StateStore
 from agent.pipeline import evaluate
 from rules.build import RuleSet, from_fields
@@ -49,6 +49,7 @@ def recover(journal: Journal, state: StateStore, rules: RuleSet, restart_gap_ns:
         return Recovered(engine, [], 0, has_snapshot=False, version=before.version if before is not None else None)
     seq, image = stored
     engine = Engine.restore(before, image, epoch=journal.epoch, restart_gap_ns=restart_gap_ns)
+    _refill(engine, journal, seq)
     derived: list[AlarmEvent] = []
     journaled: set[str] = set()
     replayed = 0
@@ -59,6 +60,39 @@ def recover(journal: Journal, state: StateStore, rules: RuleSet, restart_gap_ns:
         derived.extend(evaluate(engine, records))
     missing = [event for event in derived if event.id not in journaled]
     return Recovered(engine, missing, replayed, has_snapshot=True, version=before.version)
+
+
+def _refill(engine: Engine, journal: Journal, upto: int) -> None:
+    """Give back what windows longer than a snapshot holds; nothing to do for the others."""
+    start_ns = engine.refill_from_ns
+    if start_ns is None:
+        return
+    after = _seq_before(journal, start_ns, upto)
+    while records := journal.read(Lane.READINGS, after, _READ_BYTES, upto).records:
+        after = records[-1].seq
+        for record in records:
+            if record.batch is not None:
+                engine.refill(record.batch)
+
+
+def _seq_before(journal: Journal, time_ns: int, upto: int) -> int:
+    """A seq such that everything after it was taken in at ``time_ns`` or later, by halving."""
+    low, high = max(0, journal.oldest_seq - 1), upto
+    while low < high:
+        middle = (low + high) // 2
+        records = journal.read(None, middle, 1).records
+        if records and taken_in_ns(records[0]) < time_ns:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def taken_in_ns(record: Record) -> int:
+    """When a record came about, ns UTC."""
+    if record.batch is not None:
+        return record.batch.at_ns
+    return record.at_ns if record.kind is Kind.TICK else int(record.fields["time"])
 
 
 def _rules_in_force(state: StateStore) -> RuleSet | None:
@@ -78,6 +112,18 @@ def configuration_fields(rules: RuleSet, tags: Sequence[Tag], shown: Mapping[str
         "tags": [tag.to_fields() for tag in tags],
         "settings": {key: value for key, value in shown.items() if key != "rules"},
     }
+
+
+def recovery_fields(recovery: Recovery, epoch: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Audit records (kind, fields) of what opening the journal found."""
+    if recovery.new_epoch_reason is not None:
+        yield "epoch", {"reason": recovery.new_epoch_reason, "previous": recovery.previous_epoch, "epoch_now": epoch}
+    for first, last in recovery.gaps:
+        yield "gap", {"from": first, "to": last, "cause": "unreadable"}
+    if recovery.torn_bytes:
+        yield "torn", {"bytes": recovery.torn_bytes}
+    if recovery.moved_aside:
+        yield "moved_aside", {"files": recovery.moved_aside}
 
 
 def _last_events(journal: Journal) -> dict[str, Mapping[str, Any]]:

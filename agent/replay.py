@@ -24,7 +24,7 @@ def replay(path: Path, rules: Sequence[RuleBase], tags: Sequence[Tag], *, is_sor
     """
     rule_set = build(rules, {tag.id: tag for tag in tags}, live=False)
     engine = Engine(rule_set, epoch=NO_EPOCH)
-    envelope = Envelope("", "", Place(), {tag.id: tag for tag in tags}, rule_set.version)
+    envelope = Envelope("", "", Place(), NO_EPOCH, {tag.id: tag for tag in tags}, rule_set.version)
     last_ns: int | None = None
     for batch in batches(path, is_sorted=is_sorted):
         for event in engine.apply(Record(0, Kind.READINGS, batch=batch)):

@@ -9,7 +9,7 @@ from agent.core.counters import Counters, labels
 from agent.core.events import State
 from agent.core.ports import Driver
 from agent.envelope import Envelope
-from agent.journal.writer import JournalWriter
+from agent.journal.log import Journal
 from agent.pipeline import Pipeline
 
 VERSION: Final = metadata.version("davy-agent")
@@ -29,7 +29,7 @@ class Status:
     """Reads the parts; changes nothing but gauges."""
 
     def __init__(
-        self, pipeline: Pipeline, journal: JournalWriter, envelope: Envelope, clock: Clock, counters: Counters
+        self, pipeline: Pipeline, journal: Journal, envelope: Envelope, clock: Clock, counters: Counters
     ) -> None:
         self._pipeline = pipeline
         self._journal = journal
@@ -78,7 +78,7 @@ class Status:
     def message(self) -> dict[str, Any]:
         """The body of the retained status message (spec/wire.md)."""
         now_ns = self._clock.now_ns()
-        journal = self._journal.journal
+        journal = self._journal
         return {
             "v": 1,
             "site": self._envelope.site,
@@ -97,7 +97,7 @@ class Status:
 
     def full(self) -> dict[str, Any]:
         """Everything ``davy status --json`` prints."""
-        journal = self._journal.journal
+        journal = self._journal
         return {
             **self.message(),
             "journal": {
@@ -118,7 +118,7 @@ class Status:
     def refresh_gauges(self) -> None:
         """Bring the derived gauges up to date."""
         put = self._counters.put
-        put("journal_last_seq", self._journal.journal.last_seq)
+        put("journal_last_seq", self._journal.last_seq)
         put("journal_synced_seq", self._journal.synced_seq)
         put("inbox_readings", self._pipeline.inbox.readings)
         put("rules_evaluated", self._pipeline.engine.evaluated)
