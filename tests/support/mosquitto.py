@@ -22,7 +22,7 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """Runs from ``start`` (or ``with``) to ``stop``; the port stays the same. ``options`` are lines of mosquitto.conf."""
+    """Runs from ``start`` (or ``with``) to ``stop``, always on one port; ``options``: lines of its configuration."""
 
     def __init__(
         self,

@@ -272,8 +272,12 @@ class Connection(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
-        by = "the broker says: " if flags.is_disconnect_packet_from_server else ""
-        self._lose(f"{by}{reason_code}")
+        if flags.is_disconnect_packet_from_server:
+            self._lose(f"the broker says: {reason_code}")
+        elif str(reason_code) == "Unspecified error":
+            self._lose("closed or reset by the network or the broker")
+        else:
+            self._lose(str(reason_code))
 
     def _on_publish(
         self,
