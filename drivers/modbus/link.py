@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -150,7 +151,7 @@ class PymodbusTcpLink:
         except TimeoutError as error:
             raise NotConnectedError(f"{where}: no connection in {self._timeout_s:.1f} s") from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name that can't be one
-            raise NotConnectedError(f"{where}: {error}") from error
+            raise NotConnectedError(f"{where}: {_reason(error)}") from error
         self._client, self._framer, self._on_lost = client, framer, on_lost
 
     async def exchange(self, request: ReadRequest) -> bytes:
@@ -201,3 +202,10 @@ class PymodbusTcpLink:
         future: asyncio.Future[ModbusPDU] = client.ctx.response_future  # type: ignore[assignment]
         if self._framer.is_waiting and not future.done():
             future.set_exception(error)
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """Why there is no connection; the loops put it in different words."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -248,8 +248,9 @@ def _other(device: ModbusDevice, asked: Asked) -> bytes:
 class CollectingInbox:
     """Keeps every batch; ``close_gate`` makes the driver wait for room."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
         self.batches: list[Batch] = []
+        self._deadline_s = deadline_s
         self._changed = asyncio.Event()
         self._gate = asyncio.Event()
         self._gate.set()
@@ -270,7 +271,7 @@ class CollectingInbox:
     async def until(self, is_so: Callable[[Batch], bool]) -> Batch:
         """The next batch (from now on) for which ``is_so`` holds."""
         seen = len(self.batches)
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(self._deadline_s):
             while True:
                 for batch in self.batches[seen:]:
                     if is_so(batch):
