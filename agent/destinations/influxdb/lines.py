@@ -13,7 +13,7 @@ LAYOUTS_MAX: Final = 256
 """Prefixes are kept for so many layouts; beyond that they are made anew."""
 AUDIT_SPREAD_NS: Final = 1_000
 
-_TAG_ESCAPES: Final = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ ", "\n": " ", "\r": " "})
+_TAG_ESCAPES: Final = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ ", "\n": r"\ ", "\r": r"\ ", "\\": "/"})
 _TEXT_ESCAPES: Final = str.maketrans({'"': r"\"", "\\": "\\\\", "\n": " ", "\r": " "})
 _ALARM_TAGS: Final = ("agent", "alarm", "kind", "priority", "site", "tag", "transition")
 _ALARM_TEXTS: Final = ("id", "event", "state", "previous", "unit", "actor", "note", "cause", "by", "source", "clock")
@@ -22,8 +22,8 @@ _ALARM_INTEGERS: Final = ("quality", "occurrence", "severity", "seq", "since")
 
 
 def tag_text(text: str) -> str:
-    """A tag value. A backslash at the end would escape what follows, and line protocol has no way to write it."""
-    return text.rstrip("\\").translate(_TAG_ESCAPES) or "-"
+    """A tag value. Servers read a backslash in different ways and ids have none: it becomes a slash."""
+    return text.translate(_TAG_ESCAPES) or "-"
 
 
 def field_text(text: str) -> str:
@@ -40,8 +40,8 @@ class Lines:
     """
 
     def __init__(self, site: str, agent: str, measurement: str) -> None:
-        self._site = tag_text(site)
-        self._agent = tag_text(agent)
+        self._site_name, self._site = site, tag_text(site)
+        self._agent_name, self._agent = agent, tag_text(agent)
         self._measurement = measurement
         self._prefixes: dict[tuple[bytes, bool, bool], list[str]] = {}
 
@@ -102,8 +102,9 @@ class Lines:
         return [head + tag_text(tag) for tag in batch.layout.tags]
 
     def _alarm(self, record: Record) -> str:
-        fields = {**record.fields, "site": self._site, "agent": self._agent}
-        tags = [f",{key}={tag_text(str(fields[key]))}" for key in _ALARM_TAGS if fields.get(key) not in (None, "")]
+        fields = dict(record.fields)
+        names = {**fields, "site": self._site_name, "agent": self._agent_name}
+        tags = [f",{key}={tag_text(str(names[key]))}" for key in _ALARM_TAGS if names.get(key) not in (None, "")]
         written = [f"{key}={field_text(str(fields[key]))}" for key in _ALARM_TEXTS if fields.get(key) is not None]
         written += [f"{key}={float(fields[key])!r}" for key in _ALARM_NUMBERS if fields.get(key) is not None]
         if record.seq:
