@@ -67,7 +67,7 @@ def unaccounted(readings: Iterable[Received], truth: Mapping[str, Truth], from_n
         for time, following in zip(times, [*times[1:], math.inf], strict=True):
             while position < len(arrivals) and arrivals[position] < time - SLACK_NS:
                 position += 1
-            missing += not (position < len(arrivals) and arrivals[position] < following + SLACK_NS)
+            missing += not (position < len(arrivals) and arrivals[position] < following - SLACK_NS)
     return missing
 
 

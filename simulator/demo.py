@@ -20,6 +20,7 @@ from simulator.agent_child import AgentChild, AgentFailedError
 from simulator.balance import Balance, Truth, settle, unaccounted
 from simulator.broker import Broker, BrokerError, free_port
 from simulator.davyfile import Setting, render
+from simulator.influx_server import InfluxOptions, InfluxServer
 from simulator.instruments import Fault
 from simulator.narrator import Narrator, language_of
 from simulator.operator import Operator
@@ -31,6 +32,9 @@ from simulator.scenario import truth as truth_of
 from simulator.site import ModbusDevice, Site, find_site, load_site
 
 SITE: Final = "tank_farm"
+MQTT: Final = "platform"
+INFLUX: Final = "tsdb"
+"""The destinations of the site's davy.yaml."""
 SCENARIO: Final = "demo"
 SHUTDOWN_S: Final = 3.0
 """Kept back from the duration for the agent's stop and the balance."""
@@ -87,6 +91,7 @@ class _Stage:
     live: LiveSite
     proxy: Proxy
     platform: Platform
+    influx: InfluxServer
     agent: AgentChild
 
 
@@ -109,8 +114,10 @@ class Demo:
                 tasks.create_task(stage.platform.run()),
                 tasks.create_task(stage.live.run(self._on_action)),
                 tasks.create_task(self._switch(stage.proxy)),
-                tasks.create_task(stage.agent.watch()),
             ]
+            await stage.platform.ready.wait()
+            await stage.agent.start()
+            jobs.append(tasks.create_task(stage.agent.watch()))
             balance = await self._play(stage, end_ns)
             for job in jobs:
                 job.cancel()
@@ -130,18 +137,23 @@ class Demo:
             cleanup.push_async_callback(live.stop)
             operator = Operator(ACKNOWLEDGE_AFTER_NS, REPEAT_AFTER_NS)
             platform = Platform(broker.port, self._clock, operator, self._narrator.event)
-            self._write_configuration(ports, mqtt_port, duration_s)
-            agent = AgentChild(self._workdir, {"DAVY_DEMO_TOKEN": secrets.token_urlsafe(16)})
+            token = secrets.token_urlsafe(16)
+            influx = InfluxServer(InfluxOptions(token=token))
+            ports = {**ports, MQTT: mqtt_port, INFLUX: await influx.start()}
+            cleanup.push_async_callback(influx.stop)
+            self._write_configuration(ports, duration_s)
+            agent = AgentChild(self._workdir, {"DAVY_DEMO_TOKEN": token})
             cleanup.push_async_callback(agent.kill)
-            yield _Stage(live, proxy, platform, agent)
+            yield _Stage(live, proxy, platform, influx, agent)
 
-    def _write_configuration(self, ports: Mapping[str, int], mqtt_port: int, duration_s: float) -> None:
+    def _write_configuration(self, ports: Mapping[str, int], duration_s: float) -> None:
         scenario_s = max(duration_s - STARTUP_S - SHUTDOWN_S, SCENARIO_MIN_S)
         setting = Setting(
             state_dir=self._workdir / "state",
             modbus_port=ports["tankfarm"],
             opcua_port=ports.get("dcs"),
-            mqtt_port=mqtt_port,
+            mqtt_port=ports[MQTT],
+            influx_port=ports[INFLUX],
             console_port=free_port(),
             speed=round(self._scenario.duration.s / scenario_s),
             keep_alive_s=max(1, round(scenario_s * _outage_share(self._scenario) / 5)),
@@ -151,8 +163,6 @@ class Demo:
         self._narrator.say({"zh-CN": f"配置文件 {path}", "en": f"configuration {path}"})
 
     async def _play(self, stage: _Stage, end_ns: int) -> Balance:
-        await stage.platform.ready.wait()
-        await stage.agent.start()
         self._narrator.say({"zh-CN": "代理已启动,等待首批数据", "en": "agent started, waiting for its first readings"})
         await self._first_readings(stage)
         first_ns = self._clock.now_ns()
@@ -200,10 +210,9 @@ class Demo:
             stage.live.history[device.id].count for device in self._site.devices if isinstance(device, ModbusDevice)
         )
         balance.unaccounted = unaccounted(stage.platform.intake.readings, truth, first_ns, last_ns - LAST_POLLS_NS)
-        balance.destinations["platform"] = {
-            "readings": stage.platform.intake.counts.readings,
-            "events": stage.platform.intake.counts.events,
-        }
+        counts = stage.platform.intake.counts
+        balance.destinations[MQTT] = {"readings": counts.readings, "events": counts.events}
+        _count_points(balance, stage.influx)
         return balance
 
     def _on_action(self, action: Action) -> None:
@@ -221,6 +230,15 @@ def _outage_share(scenario: Scenario) -> float:
     """The longest network fault as a share of the scenario."""
     faults = [fault for fault in truth_of(scenario) if fault.target == NETWORK]
     return max((fault.to_ns - fault.from_ns for fault in faults), default=0) / scenario.duration.ns
+
+
+def _count_points(balance: Balance, influx: InfluxServer) -> None:
+    readings = sum(1 for _ in influx.points("davy"))
+    events = sum(1 for name in ("davy_alarm", "davy_audit") for _ in influx.points(name))
+    balance.destinations[INFLUX] = {"readings": readings, "events": events}
+    balance.lost += max(0, balance.journaled - readings)
+    if influx.counts.conflicts:
+        balance.problems.append(f"{influx.counts.conflicts} points overwrote others")
 
 
 def _stop_counts(stats: Mapping[str, Any]) -> Mapping[str, int]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import aiomqtt
@@ -38,6 +38,11 @@ class Platform:
         self.ready = asyncio.Event()
         """Set while subscribed."""
         self.first_readings = asyncio.Event()
+
+    @property
+    def answers(self) -> Sequence[Mapping[str, Any]]:
+        """The agent's answers to commands, in the order they came."""
+        return self._operator.answers
 
     async def run(self) -> None:
         """Receive until cancelled; a lost broker connection is made again."""
