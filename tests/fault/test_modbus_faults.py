@@ -84,7 +84,7 @@ BAD_REPLIES = {
 @pytest.mark.parametrize("name", BAD_REPLIES)
 async def test_a_bad_reply_is_a_bad_reading_with_its_reason_once(name):
     fault, quality, kind = BAD_REPLIES[name]
-    async with bench_of(ModbusDevice()) as bench:
+    async with bench_of(ModbusDevice(), timeout="400ms") as bench:
         bench.device.script.append(fault)
         found = readings(await bench.bad())
         assert {found[f"r{a}"][1] for a in ADDRESSES} == {quality} or found["r500"][1] == quality
@@ -108,7 +108,7 @@ async def test_a_device_that_answers_only_wrongly_is_bad_all_along_and_good_agai
 
 
 async def test_exception_2_takes_the_bad_register_and_no_other():
-    async with bench_of(ModbusDevice()) as bench:
+    async with bench_of(ModbusDevice(), timeout="2s") as bench:
         bench.device.holes = {107}
         found = readings(await bench.bad())
         assert {tag: quality for tag, (_, quality) in found.items() if quality} == {"r107": 104}
@@ -138,7 +138,7 @@ async def test_the_rest_of_a_half_reply_is_never_taken_for_a_reply():
 
 @pytest.mark.parametrize("fault", [faults.split_segments, faults.doubled])
 async def test_how_replies_are_cut_into_segments_does_not_matter(fault):
-    async with bench_of(ModbusDevice()) as bench:
+    async with bench_of(ModbusDevice(), timeout="2s") as bench:
         bench.device.always = fault
         before = len(bench.inbox.batches)
         while len(bench.inbox.batches) < before + 10:
