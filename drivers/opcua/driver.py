@@ -137,6 +137,8 @@ class OpcuaDriver:
                 self._counters.add("polls_missed", missed, self._of)
 
     def _put_outage(self, inbox: Inbox) -> None:
+        if not self._config.tags:
+            return
         for piece in split(all_bad(self.layout, self._clock.now_ns(), Quality.COMM_FAIL)):
             self._counters.add("readings_polled", len(piece), self._of)
             inbox.put(piece)
@@ -286,6 +288,8 @@ class OpcuaDriver:
 
     def _put(self, samples: Sequence[Sample], inbox: Inbox) -> None:
         """Stamp, build and hand over without awaiting in between (spec/rules.md T5)."""
+        if not samples:
+            return
         batch, doubtful = self._builder.build(samples, self._clock.now_ns())
         self._watch_clock(doubtful, is_believed=batch.dt_ns is not None)
         for piece in split(batch):

@@ -132,6 +132,7 @@ class Session:
             pass  # a server that does not answer drops the session after SESSION_TIMEOUT_MS
         finally:
             self._client.disconnect_socket()
+        _obey_cancellation()
 
     # Reading
 
@@ -296,7 +297,9 @@ class Session:
         the caller's to mend (too many operations)."""
         self.requests += 1
         try:
-            return await answer
+            result = await answer
+            _obey_cancellation()
+            return result
         except BadTooManyOperations:
             raise
         except UaStatusCodeError as error:
@@ -319,6 +322,13 @@ class Session:
             text = f"{self._config.endpoint}: the server takes not even one node in a request"
             raise LinkError(text, "BadTooManyOperations") from error
         self._request_size = max(1, self._request_size // 2)
+
+
+def _obey_cancellation() -> None:
+    """asyncua swallows a cancellation that meets it at the wrong moment; the agent would never stop."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _sample(tag: int, value: ua.DataValue | None) -> Sample:

@@ -5,10 +5,12 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import pytest_asyncio
-from asyncua import ua
+from asyncua import Client, ua
+from asyncua.client.ua_session import UaSession
 
 from drivers.opcua import driver as driver_module
 from drivers.opcua.session import Session
@@ -320,6 +322,48 @@ async def test_a_server_that_takes_few_nodes_at_once_is_asked_in_small_requests(
             assert {r.tag for r in run.box.all()} == set(tags)
 
 
+async def test_a_value_that_cannot_be_decoded_does_not_take_its_neighbours_with_it(
+    fresh: OpcuaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = UaSession.read
+
+    async def strict_read(self: UaSession, params: ua.ReadParameters) -> list[ua.DataValue]:
+        if any(node.NodeId.Identifier == "text" for node in params.NodesToRead):
+            raise ValueError("what is this?")
+        return await read(self, params)
+
+    monkeypatch.setattr(UaSession, "read", strict_read)
+    tags = {node.id: f"ns=2;s={node.id}" for node in NODES}
+    async with running(config(fresh.port, tags, mode="poll")) as run:
+        await run.box.until(lambda r: r.tag == "text" and r.quality == 104)
+        good = {r.tag for r in run.box.all() if r.quality == 0}
+    assert good == set(tags) - {"text"}
+
+
+async def test_the_server_is_asked_for_signs_of_life_in_seconds_and_for_queues(fresh: OpcuaServer) -> None:
+    async with running(config(fresh.port, TWO, queue_size=7)) as run:
+        await connected(run)
+        (subscription,) = fresh.server.iserver.subscription_service.subscriptions.values()
+        granted = subscription.data
+        items = subscription.monitored_item_srv._monitored_items.values()
+        assert (granted.RevisedPublishingInterval, granted.RevisedMaxKeepAliveCount) == (50.0, 6)
+        assert granted.RevisedLifetimeCount >= 3 * granted.RevisedMaxKeepAliveCount
+        assert [item.queue_size for item in items] == [7, 7]
+
+
+async def test_more_than_a_thousand_nodes_are_asked_for_in_parts_and_batched_in_parts() -> None:
+    server = OpcuaServer(nodes=[OpcuaNode(f"n{i}", float(i)) for i in range(1_100)])
+    port = await server.start()
+    try:
+        tags = {f"T{i}": f"ns=2;s=n{i}" for i in range(1_100)}
+        async with running(config(port, tags, publish="500ms", timeout="10s", poll="10s"), 60_000_000_000) as run:
+            await run.box.until(lambda r: r.tag == "T1099" and r.quality == 0)
+            assert max(len(b) for b in run.box.batches) <= 1_000
+            assert {r.tag: r.value for r in run.box.all()} == {f"T{i}": float(i) for i in range(1_100)}
+    finally:
+        await server.stop()
+
+
 async def test_the_first_connection_failing_raises_nothing_and_readings_go_on(unused_tcp_port: int) -> None:
     async with running(config(unused_tcp_port, TWO)) as run:
         for _ in range(3):
@@ -398,3 +442,25 @@ async def test_stopping_is_quick_even_on_a_silent_link(fresh: OpcuaServer) -> No
         assert time.monotonic() - started < 3
     finally:
         await proxy.stop()
+
+
+async def test_a_cancellation_that_asyncua_swallows_still_stops_the_driver(
+    fresh: OpcuaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing = asyncio.Event()
+    disconnect = Client.disconnect
+
+    async def swallowing(self: Client) -> None:
+        await disconnect(self)
+        closing.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(Client, "disconnect", swallowing)
+    async with running(config(fresh.port, TWO)) as run:
+        await connected(run)
+        for client in list(fresh.server.bserver.clients):
+            client.transport.abort()
+        await closing.wait()
+        started = time.monotonic()
+    assert time.monotonic() - started < 0.8
