@@ -110,7 +110,7 @@ class Alarm:
 
     def to_row(self) -> list[Any]:
         """The alarm for a snapshot."""
-        return [self.state.value, self.occurrence, self.event, self.since_ns, self.extreme, self.count]
+        return [self.state, self.occurrence, self.event, self.since_ns, self.extreme, self.count]
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""

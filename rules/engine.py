@@ -124,6 +124,7 @@ class Engine:
             if watch.low < value < watch.high:
                 watch.value = value
             else:
+                watch.exercise = False
                 self._work.read(watch, value, 0, at_ns, t_ns)
 
     def _apply_any(self, plan: Plan, batch: Batch) -> None:
@@ -321,7 +322,7 @@ class Engine:
 
     def snapshot(self) -> bytes:
         """The state as JSON; windows of more than five minutes are left out (see :meth:`refill`)."""
-        watches = {rule: watch.to_row() for rule, watch in self._work.watches.items()}
+        watches = ((rule, watch.to_row()) for rule, watch in self._work.watches.items())
         faults = [fault.to_row() for fault in self._clock_faults.values()]
         return encode(Image(self.rules.version, self._now_ns, self.evaluated, watches, faults))
 
@@ -335,7 +336,7 @@ class Engine:
         engine = cls(rules, epoch=epoch, restart_gap_ns=restart_gap_ns)
         engine._now_ns = state.now_ns
         engine.evaluated = state.evaluated
-        for rule, row in state.watches.items():
+        for rule, row in state.watches:
             engine._work.watches[rule].from_row(row)
         for row in state.faults:
             fault = ClockFault.from_row(row)

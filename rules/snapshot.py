@@ -1,8 +1,10 @@
 """The bytes of an engine's snapshot: JSON with rows, so that ten thousand rules take milliseconds (G1)."""
 
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
+
+import orjson
 
 VERSION: Final = 1
 
@@ -13,34 +15,35 @@ class SnapshotError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a snapshot holds."""
+    """What a snapshot holds; ``watches`` are pairs of rule id and row."""
 
     rules_version: str
     now_ns: int
     evaluated: int
-    watches: dict[str, list[Any]]
+    watches: Iterable[tuple[str, list[Any]]]
     faults: list[list[Any]]
 
 
 def encode(image: Image) -> bytes:
     """The image as JSON."""
-    fields = [VERSION, image.rules_version, image.now_ns, image.evaluated, image.watches, image.faults]
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), check_circular=False).encode()
+    head = orjson.dumps([VERSION, image.rules_version, image.now_ns, image.evaluated, image.faults])
+    # Row by row: ten thousand rows alive at once would set off a full garbage collection, ten times the work itself.
+    rows = b",".join([orjson.dumps(pair) for pair in image.watches])
+    return b"".join((head[:-1], b",[", rows, b"]]"))
 
 
 def decode(data: bytes, rules_version: str) -> Image:
     """The inverse of :func:`encode`; SnapshotError for other bytes and for another rule set's snapshot."""
     try:
-        fields: Any = json.loads(data)
+        fields: Any = orjson.loads(data)
     except ValueError as error:
         raise SnapshotError(f"snapshot of {len(data)} bytes is no JSON: {error}") from error
     try:
-        version, rules, now_ns, evaluated, watches, faults = fields
+        version, rules, now_ns, evaluated, faults, watches = fields
     except (TypeError, ValueError) as error:
         raise SnapshotError(f"expected six fields: {error}") from error
     if version != VERSION:
         raise SnapshotError(f"snapshot of version {version}, expected {VERSION}")
-    image = Image(rules, now_ns, evaluated, watches, faults)
-    if image.rules_version != rules_version:
-        raise SnapshotError(f"snapshot of rule set {image.rules_version}, expected {rules_version}")
-    return image
+    if rules != rules_version:
+        raise SnapshotError(f"snapshot of rule set {rules}, expected {rules_version}")
+    return Image(rules, now_ns, evaluated, watches, faults)

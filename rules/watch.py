@@ -134,11 +134,8 @@ class Watch(Subject):
     def to_row(self) -> list[Any]:
         """The watch for a snapshot (JSON types)."""
         flags = self.is_overdue | self.is_new << 1 | self.is_standing << 2 | self.is_by_bad << 3 | self.exercise << 4
-        return [
-            *(self.value, self.reading, self.quality, self.delay_from_ns, self.delay_due_ns, flags),
-            self.alarm.to_row(),
-            self.condition.to_row(),
-        ]
+        alarm, condition = self.alarm.to_row(), self.condition.to_row()
+        return [self.value, self.reading, self.quality, self.delay_from_ns, self.delay_due_ns, flags, alarm, condition]
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""

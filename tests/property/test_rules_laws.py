@@ -56,7 +56,9 @@ def configured(keys):
 def signals(draw, most=40):
     at, samples = T0, []
     for _ in range(draw(st.integers(1, most))):
-        samples.append((at, draw(numbers), draw(qualities), draw(st.sampled_from(["", "", "", "acknowledge", "reset"]))))
+        samples.append(
+            (at, draw(numbers), draw(qualities), draw(st.sampled_from(["", "", "", "acknowledge", "reset"])))
+        )
         at += draw(gaps) * S
     return samples
 
@@ -110,8 +112,8 @@ def plants(draw):
     chosen = [draw(rules(name=f"r{i}", tag=draw(st.sampled_from(tags)))) for i in range(draw(st.integers(1, 5)))]
     at, rows = T0, []
     for _ in range(draw(st.integers(1, 25))):
-        for tag in draw(st.lists(st.sampled_from(range(3)), min_size=1, max_size=5)):
-            rows.append((at, tag, draw(numbers), draw(qualities | st.just(4)), draw(st.integers(-1, 0))))
+        poll = draw(st.lists(st.sampled_from(range(3)), min_size=1, max_size=5))
+        rows += [(at, tag, draw(numbers), draw(qualities | st.just(4)), draw(st.integers(-1, 0))) for tag in poll]
         at += draw(gaps) * S
     return Layout("D", tags), chosen, rows
 
@@ -122,7 +124,7 @@ def cut(layout, rows, ends):
     for i in range(1, len(rows) + 1):
         if i == len(rows) or rows[i][0] != rows[start][0] or i in ends:
             piece = rows[start:i]
-            quality = bytes(row[2 + 1] for row in piece)
+            quality = bytes(row[3] for row in piece)
             yield Batch(
                 layout,
                 piece[0][0],

@@ -1,4 +1,4 @@
-"""A slow second opinion on spec/rules.md, written from its text: one rule, whole history, looked at again at each sample.
+"""A slow second opinion on spec/rules.md, written from its text: one rule, whole history, anew at each sample.
 
 It shares no code with rules/: the condition is worked out from all samples so far, the delays by looking back.
 """
@@ -35,7 +35,9 @@ class Sample:
         return self.quality < 100
 
 
-def line(value: float, limit: float, deadband: float, memory: bool | None, quality: int) -> tuple[bool | None, bool | None]:
+def line(
+    value: float, limit: float, deadband: float, memory: bool | None, quality: int
+) -> tuple[bool | None, bool | None]:
     """One row of the table of C for a quantity that is worse when larger: what it says, and the memory after it."""
     if value >= limit:
         return True, True
@@ -96,7 +98,9 @@ class Oracle:
             quantity = slope(self.history, rule)
             if quantity is None:
                 return None
-            quantity = {"rising": quantity, "falling": -quantity, "both": abs(quantity)}[rule.get("direction", "rising")]
+            quantity = {"rising": quantity, "falling": -quantity, "both": abs(quantity)}[
+                rule.get("direction", "rising")
+            ]
         limit = rule["limit"]
         if kind in ("low", "low_low"):
             quantity, limit = -quantity, -limit

@@ -4,7 +4,7 @@ import pytest
 
 from agent.core.quality import Quality
 from agent.core.tags import Scaling, Tag
-from tests.support.rules import S, T0, Plant, rule
+from tests.support.rules import T0, Plant, S, rule
 
 BAND = Quality.NE43_BAND.value
 

@@ -1,0 +1,111 @@
+"""Speed of the rule engine. Run: python -m benchmarks.rules ; prints one JSON object per case."""
+
+import json
+import resource
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from agent.core.batch import Batch, Layout
+from agent.core.tags import Tag
+from rules.build import RuleSet, build, from_fields
+from rules.engine import Engine
+from rules.model import RuleBase
+from rules.registry import parse
+
+S = 1_000_000_000
+T0 = 1_795_248_000 * S
+READINGS = 2_000_000
+
+
+def limit_rule(tag: str) -> RuleBase:
+    keys = {"limit": 90, "deadband": 1, "on_delay": "5s", "off_delay": "5s"}
+    return parse({"id": f"{tag}-h", "tag": tag, "condition": "high", "priority": "high", **keys})
+
+
+def rate_rule(tag: str, method: str) -> RuleBase:
+    keys = {"limit": 2, "window": "60s", "method": method}
+    return parse({"id": f"{tag}-r", "tag": tag, "condition": "rate", "priority": "high", **keys})
+
+
+def rule_set(tags: Sequence[str], make: Callable[[str], RuleBase]) -> RuleSet:
+    return build([make(tag) for tag in tags], {tag: Tag(tag) for tag in tags}, live=False)
+
+
+def polls(tags: Sequence[str], readings: int) -> Iterator[Batch]:
+    """A quiet plant at 1 Hz: values wander, each tag passes its limit now and then (one reading in a thousand)."""
+    layout = Layout("D", tuple(tags))
+    count = len(tags)
+    columns = [array("d", [50.0 + (i * 7 + k) % 13 for i in range(count)]) for k in range(97)]
+    for k, column in enumerate(columns):
+        for i in range(count):
+            if (i * 31 + k) % 1000 == 0:
+                column[i] = 95.0
+    for poll in range(max(1, readings // count)):
+        yield Batch(layout, T0 + poll * S, columns[poll % len(columns)])
+
+
+def measure(case: str, count: int, make: Callable[[str], RuleBase], readings: int) -> dict[str, Any]:
+    tags = [f"T{i:04d}" for i in range(count)]
+    engine = Engine(rule_set(tags, make), epoch="0")
+    work = list(polls(tags, readings))
+    events = 0
+    start = time.process_time()
+    for batch in work:
+        events += len(engine.apply_batch(batch, 1))
+    used = time.process_time() - start
+    done = engine.evaluated
+    rate = round(done / used)
+    return {"case": case, "tags": count, "readings_per_s": rate, "us": round(used / done * 1e6, 3), "events": events}
+
+
+def resident_kib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def load(count: int) -> list[dict[str, Any]]:
+    tags = {f"T{i:05d}": Tag(f"T{i:05d}", range=(0.0, 100.0)) for i in range(count)}
+    fields = [{**limit_rule(tag).model_dump(mode="json", exclude_defaults=True)} for tag in tags]
+    start = time.process_time()
+    rules = from_fields(fields, tags, live=True)
+    parsed = time.process_time() - start
+    before = resident_kib()
+    start = time.process_time()
+    engine = Engine(rules, epoch="0")
+    made = time.process_time() - start
+    per_rule = (resident_kib() - before) * 1024 / count
+    names = list(tags)
+    for chunk in range(0, count, 1_000):
+        engine.apply_batch(Batch(Layout("D", tuple(names[chunk : chunk + 1_000])), T0, array("d", [95.0]) * 1_000), 1)
+    engine.advance(T0 + 6 * S, 1)
+    image, snaps = b"", list[float]()
+    for _ in range(5):  # the first one meets a full garbage collection of what was just loaded
+        start = time.process_time()
+        image = engine.snapshot()
+        snaps.append(time.process_time() - start)
+    snap = sorted(snaps)[2]
+    start = time.process_time()
+    Engine.restore(rules, image, epoch="0")
+    restored = time.process_time() - start
+    return [
+        {"case": "load", "rules": count, "parse_s": round(parsed, 3), "engine_s": round(made, 3)},
+        {"case": "memory", "rules": count, "bytes_per_rule_without_model": round(per_rule)},
+        {"case": "snapshot", "rules": count, "ms": round(snap * 1e3, 1), "bytes": len(image)},
+        {"case": "restore", "rules": count, "ms": round(restored * 1e3, 1)},
+    ]
+
+
+def main() -> None:
+    for line in load(10_000):
+        print(json.dumps(line))
+    for count in (8, 100, 1_000):
+        print(json.dumps(measure("high, deadband, delays", count, limit_rule, READINGS)))
+    for method in ("endpoints", "least_squares"):
+        for count in (8, 100, 1_000):
+            case = f"rate 60 s, {method}"
+            print(json.dumps(measure(case, count, lambda tag, how=method: rate_rule(tag, how), READINGS // 10)))
+
+
+if __name__ == "__main__":
+    main()
