@@ -83,7 +83,7 @@ class OpcuaDriver:
 
     async def _stay_connected(self, inbox: Inbox) -> NoReturn:
         while True:
-            session = Session(self._config, self._clock)
+            session = Session(self._config, self._clock, self._counters)
             try:
                 await session.open()
                 self._times.reconnect()
@@ -95,7 +95,6 @@ class OpcuaDriver:
             except LinkError as error:
                 self._lose(error, inbox)
             finally:
-                self._counters.add("requests", session.requests, self._of)
                 await session.close()
             # Jitter, so that many agents do not all come back in the same instant after a server's restart.
             await asyncio.sleep(self._reconnect.take() / 1e9 * random.uniform(0.5, 1.0))

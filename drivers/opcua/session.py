@@ -18,6 +18,7 @@ from asyncua import Client, ua
 from asyncua.ua.uaerrors import BadTooManyOperations, UaError, UaStatusCodeError
 
 from agent.core.clock import Clock
+from agent.core.counters import Counters, labels
 from drivers.opcua.config import Config
 from drivers.opcua.nodes import NodeRef, parse
 from drivers.opcua.readings import Sample
@@ -77,9 +78,11 @@ class Notification(NamedTuple):
 class Session:
     """Requests raise LinkError, and only that, when the connection is of no more use."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, counters: Counters) -> None:
         self._config = config
         self._clock = clock
+        self._counters = counters
+        self._of = labels(device=config.id)
         self._refs: list[NodeRef] = [parse(tag.node) for tag in config.tags]
         self._nodes: list[ua.NodeId | None] = [None] * len(self._refs)
         self._items: dict[int, int] = {}
@@ -95,7 +98,6 @@ class Session:
         """A subscription that is silent for longer is dead."""
         self.publish_ns = config.publish.ns
         """Distance of two notifications as the server granted it."""
-        self.requests = 0
 
     def _make_client(self) -> Client:
         config = self._config
@@ -295,7 +297,7 @@ class Session:
     async def _ask(self, action: str, answer: Awaitable[T]) -> T:
         """Wait for an answer. A bad status of the whole request comes through as UaStatusCodeError only where it is
         the caller's to mend (too many operations)."""
-        self.requests += 1
+        self._counters.add("requests", of=self._of)
         try:
             result = await answer
             _obey_cancellation()

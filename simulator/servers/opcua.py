@@ -84,6 +84,11 @@ class OpcuaServer:
             raise RuntimeError("the OPC UA server is not started")
         return self._server
 
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 until started, if none was asked for."""
+        return self._port
+
     async def start(self) -> int:
         """Listen; returns the port, which stays the same over stop and start."""
         if self._port == 0:

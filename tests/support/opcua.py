@@ -11,6 +11,7 @@ from agent.core.counters import Counters
 from agent.core.ports import DriverContext
 from drivers.opcua.config import Config
 from drivers.opcua.driver import OpcuaDriver, make
+from simulator.servers.opcua import OpcuaNode, OpcuaServer
 
 REFRESH_NS = 600_000_000
 FAST = {
@@ -21,6 +22,17 @@ FAST = {
     "retry_max": "200ms",
     "poll": "100ms",
 }
+NODES = [
+    OpcuaNode("level", 1.0, "m", (0, 12)),
+    OpcuaNode("temp", 20.0),
+    OpcuaNode("press", 3.0),
+    OpcuaNode("float", 0.5, type="Float"),
+    OpcuaNode("switch", False, type="Boolean"),
+    OpcuaNode("count", 7, type="UInt64"),
+    OpcuaNode("small", 7, type="Int16"),
+    OpcuaNode("text", "idle", type="String"),
+]
+TWO = {"L": "ns=2;s=level", "T": "nsu=urn:davy:simulator;s=temp"}
 
 
 class Reading(NamedTuple):
@@ -109,6 +121,18 @@ def config(port: int, nodes: dict[str, str], **keys: Any) -> Config:
         **keys,
     }
     return Config.model_validate(fields)
+
+
+async def reset(server: OpcuaServer) -> None:
+    """Initial values, and nothing left of the test before."""
+    service = server.server.iserver.subscription_service
+    await service.delete_subscriptions(list(service.subscriptions))
+    await server.write({node.id: node.initial for node in NODES})
+
+
+async def connected(run: Running) -> None:
+    """Return when readings arrive."""
+    await run.box.until(lambda r: r.tag == "T" and r.quality == 0)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.clock import VirtualClock
+from agent.core.counters import Counters
 from drivers.opcua.config import Config
 from drivers.opcua.schedule import first_tick_ns, next_tick_ns
 from drivers.opcua.session import Session
@@ -94,7 +95,7 @@ def session() -> Session:
         "endpoint": "opc.tcp://127.0.0.1:4840",
         "tags": [{"id": "a", "node": "ns=2;s=a"}],
     }
-    return Session(Config.model_validate(fields), VirtualClock())
+    return Session(Config.model_validate(fields), VirtualClock(), Counters())
 
 
 def published(number: int, *values: float) -> ua.PublishResult:
