@@ -12,7 +12,7 @@ from agent.config.errors import ConfigError, Path, Position, Problem, Text, show
 
 FILE_BYTES_MAX: Final = 64 << 20
 DEPTH_MAX: Final = 32
-VALUES_MAX: Final = 5_000_000
+VALUES_MAX: Final = 2_000_000
 """Aliases can make a small file huge; what is beyond these limits is refused."""
 
 _PLAIN: Final = "plain"
@@ -223,8 +223,9 @@ class _Builder:
         path = (*parent, key)
         self._left -= len(node.value)
         if depth > DEPTH_MAX or self._left < 0:
-            self._add(node, path, Text("nested too deeply or too large", "嵌套过深或内容过大"))
-            return None
+            raise _failed(
+                self._file, node.start_mark.line + 1, Text("nested too deeply or too large", "嵌套过深或内容过大")
+            )
         if node.tag not in ("map", "seq"):
             self._add(node, path, Text("YAML tags (!…) are not supported", "不支持 YAML 标签（!…）"))
             return None

@@ -1,6 +1,7 @@
 """Field types of the configuration: strict models, durations and sizes with units, ids, secrets."""
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self, cast
 
@@ -53,10 +54,11 @@ class _Quantity(str):
     example: ClassVar[str] = ""
 
     def __new__(cls, text: str) -> Self:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text.strip())
+        match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z]+)", text.strip())
         if match is None or match[2] not in cls.units:
             raise ValueError(f"expected a number with a unit ({', '.join(cls.units)}), such as {cls.example}")
-        amount = float(match[1]) * cls.units[match[2]]
+        # Exact: as a float 4.35 s would not be a whole number of nanoseconds.
+        amount = Decimal(match[1]) * cls.units[match[2]]
         if amount != int(amount):
             raise ValueError(f"{text!r} is not a whole number of {next(iter(cls.units))}")
         self = super().__new__(cls, text.strip())
@@ -122,7 +124,7 @@ class Rate(_Quantity):
 
     def __new__(cls, text: str) -> Self:
         """Parse; ValueError says what would be right."""
-        match = re.fullmatch(r"(\d+)\s*/\s*s", text.strip())
+        match = re.fullmatch(r"([0-9]{1,15})\s*/\s*s", text.strip())
         if match is None:
             raise ValueError(f"expected readings per second, such as {cls.example}")
         self = str.__new__(cls, text.strip())
