@@ -5,14 +5,16 @@ import hashlib
 import logging
 import os
 import signal
+import sqlite3
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from agent import health
 from agent.commands import Commands, Origin
+from agent.config.base import DestinationBase
 from agent.config.kinds import destination_factory, driver_factory
 from agent.config.load import Loaded
 from agent.core.clock import SystemClock, is_synchronised
@@ -33,6 +35,7 @@ from agent.recovery import CONFIGURATION, SNAPSHOT, Recovered, configuration_fie
 from agent.status import VERSION, Status, is_ready
 from agent.supervise import Job, stage
 from rules.build import RuleSet, build
+from rules.model import RuleBase
 
 log = logging.getLogger("davy.app")
 
@@ -81,6 +84,7 @@ class App:
     def __init__(self, loaded: Loaded) -> None:
         config = loaded.config
         self._loaded = loaded
+        self._is_state_failing = False
         self.clock = SystemClock()
         self.counters = Counters()
         directory = Path(config.agent.state_dir)
@@ -95,7 +99,7 @@ class App:
             ),
             now_ns=self.clock.now_ns(),
             machine_id=_machine_id(),
-            delivered=self._state.positions(),
+            delivered=self._state.delivered(),
         )
         site = config.site
         context = DriverContext(self.clock, self.counters, site.max_skew.ns, site.refresh.ns)
@@ -103,7 +107,7 @@ class App:
             device.id: driver_factory(device.driver)(device, context) for device in config.devices
         }
         self._tags = [tag for driver in drivers.values() for tag in driver.tags]
-        self._rules = build(config.rules, {tag.id: tag for tag in self._tags}, live=True)
+        self._rules = build(cast("Sequence[RuleBase]", config.rules), {tag.id: tag for tag in self._tags}, live=True)
         recovered = recover(self._journal, self._state, self._rules, config.site.restart_gap.ns)
         self._recovered = recovered
         self.writer = JournalWriter(
@@ -112,6 +116,7 @@ class App:
         self._envelope = _envelope(loaded, self._journal.epoch, self._tags, self._rules)
         self.pipeline = Pipeline(self.writer, recovered.engine, self._envelope, self.clock, self.counters)
         self.status = Status(self.pipeline, self._journal, self._envelope, self.clock, self.counters)
+        place_cursors(config.destinations, self._journal, self._state)
         self._readings_destinations = [there.id for there in config.destinations if "readings" in there.send]
         self._commands = Commands(self.pipeline, _origins(loaded), self._state, self.clock, self.counters)
         self._commands.epoch = self._journal.epoch
@@ -128,9 +133,8 @@ class App:
         async with stage({**job}, self.clock, self.counters):
             await self._begin()
             outer: dict[str, Job] = {name: there.run for name, there in self._parts.destinations.items()}
-            outer |= {"upkeep": self._keep_up, "watchdog": self._watch, "local": self._local.run}
-            if self._loaded.config.console is not None:
-                outer["console"] = self._serve_http
+            outer |= {"upkeep": self._keep_up, "watchdog": self._watch}
+            outer |= {"local": self._local.run, "console": self._serve_http}
             async with stage(outer, self.clock, self.counters):
                 drivers: dict[str, Job] = {
                     name: (lambda driver=driver: driver.run(self.pipeline.inbox))
@@ -172,12 +176,12 @@ class App:
         shown = self._loaded.shown()
         fields = configuration_fields(self._rules, self._tags, shown)
         text = canonical_json(fields)
-        if self._state.get(CONFIGURATION) == text and recovered.version == self._rules.version:
+        if self._state.get_item(CONFIGURATION) == text and recovered.version == self._rules.version:
             return
         actor = "offline" if recovered.version is not None else "install"
         digest = hashlib.sha256(text).hexdigest()
         await self.pipeline.reconfigure(self._rules, {**fields, "digest": digest, "actor": actor})
-        self._state.put(CONFIGURATION, text)
+        await self._save(lambda: self._state.put_item(CONFIGURATION, text))
         await self._save_snapshot()
 
     async def _end(self) -> None:
@@ -190,7 +194,7 @@ class App:
             for there in self._parts.destinations.values():
                 group.create_task(there.drain(DRAIN_LIMIT_S))
         self.pipeline.stop()
-        self._state.flush()
+        await self._save(self._state.flush)
 
     async def _keep_up(self) -> None:
         """Once a second: cursors to disk, the clock's state; every 10 s or 1 M readings a snapshot."""
@@ -198,7 +202,7 @@ class App:
         saved_at, saved_readings = loop.time(), 0
         while True:
             await asyncio.sleep(1.0)
-            await asyncio.to_thread(self._state.flush)
+            await self._save(self._state.flush)
             self.status.refresh_clock()
             self._journal.set_delivered(self._delivered_seq())
             await self._tell_losses()
@@ -220,10 +224,21 @@ class App:
             await self.pipeline.note("gap", asdict(damage))
 
     async def _save_snapshot(self) -> None:
-        if self.pipeline.disk_error is not None:
-            return
-        seq, image = await self.pipeline.snapshot()
-        await asyncio.to_thread(self._state.put_snapshot, SNAPSHOT, seq, image)
+        taken = await self.pipeline.snapshot() if self.pipeline.disk_error is None else None
+        if taken is not None:
+            await self._save(lambda: self._state.put_snapshot(SNAPSHOT, *taken))
+
+    async def _save(self, write: Callable[[], None]) -> None:
+        """Write to state.db; where the disk refuses, a later time will do: it costs duplicates and replay, no data."""
+        try:
+            await asyncio.to_thread(write)
+        except sqlite3.Error as error:
+            self.counters.add("state_errors")
+            if not self._is_state_failing:
+                log.error("state.db cannot be written", extra={"error": str(error)})
+            self._is_state_failing = True
+        else:
+            self._is_state_failing = False
 
     async def _watch(self) -> None:
         await health.feed_watchdog(self.is_progressing)
@@ -274,6 +289,21 @@ class App:
 
     async def _end_unknown(self, alarm: str) -> None:
         await self.pipeline.note("ended_unknown", {"alarm": alarm, "cause": "not known to this agent"})
+
+
+def place_cursors(destinations: Sequence[DestinationBase], journal: Journal, state: StateStore) -> None:
+    """Give every new destination its place, durably, before anything else is recorded.
+
+    A destination that is new begins at the end or at the oldest record, as it says. When the cursors were lost
+    (``state.db`` is empty and the journal is not), all begin at the oldest: duplicates, never a loss.
+    """
+    were_lost = state.get_item(CONFIGURATION) is None and journal.last_seq > 0
+    for there in destinations:
+        for lane in Lane:
+            if state.get(there.id, lane) is None:
+                is_from_oldest = were_lost or there.start == "oldest"
+                state.put(there.id, lane, journal.oldest_seq - 1 if is_from_oldest else journal.last_seq)
+    state.flush()
 
 
 def _envelope(loaded: Loaded, epoch: str, known: Sequence[Tag], rules: RuleSet) -> Envelope:

@@ -1,6 +1,8 @@
 """What may come in from destinations, from whom, and what is answered (spec/wire.md "Commands")."""
 
 import json
+import logging
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from agent.core.clock import Clock
 from agent.core.counters import Counters, labels
 from agent.core.ports import Request
 from agent.pipeline import Acted, Pipeline
+
+log = logging.getLogger("davy.commands")
 
 PAYLOAD_MAX: Final = 256 * 1024
 """Longest command, bytes; anything longer is rejected unread."""
@@ -112,8 +116,15 @@ class Commands:
         self._counters.add("commands", of=labels(destination=request.destination, kind=command.kind))
         answer = _answer(command.id, command.kind, acted)
         if not isinstance(command, Receipt):
-            self._answers.put_command(command.id, answer, self._clock.now_ns())
+            self._remember(command.id, answer)
         return answer
+
+    def _remember(self, command_id: str, answer: bytes) -> None:
+        try:
+            self._answers.put_command(command_id, answer, self._clock.now_ns())
+        except sqlite3.Error as error:  # a full disk: the same command again would be judged anew, by its event
+            self._counters.add("state_errors")
+            log.warning("answer not kept", extra={"id": command_id, "error": str(error)})
 
     def _parse(self, request: Request) -> tuple[Receipt | Acknowledge | None, str | None]:
         if request.retained:

@@ -128,8 +128,8 @@ class Pipeline:
         """Return when everything that was in the inbox is journaled and evaluated."""
         await self._in_turn(lambda: self._raise([]))
 
-    async def snapshot(self) -> tuple[int, bytes]:
-        """The engine's state, and the seq up to which it holds; everything that it derived is synced."""
+    async def snapshot(self) -> tuple[int, bytes] | None:
+        """The engine's state and the seq up to which it holds, all it derived being synced; None: the disk fails."""
         return await self._in_turn(self._take_snapshot)
 
     async def _in_turn(self, work: Callable[[], Awaitable[_T]]) -> _T:
@@ -201,18 +201,22 @@ class Pipeline:
         time_ns = self._clock.now_ns() if now_ns is None else now_ns
         records = await self._append([Event(Kind.AUDIT, self._envelope.audit(kind, time_ns, fields))], urgent=True)
         await self._apply(records)
-        if not records[0].seq:
-            return None
-        await self._journal.sync()
-        return records[0].seq
+        return records[0].seq if records[0].seq and await self._is_synced() else None
 
     async def _reconfigure(self, rules: RuleSet, fields: Mapping[str, Any]) -> None:
         seq = await self._note("configuration", fields)
         self._envelope.rules_version = rules.version
         await self._raise(self._engine.reconfigure(rules, seq))
 
-    async def _take_snapshot(self) -> tuple[int, bytes]:
-        return await self._journal.sync(), self._engine.snapshot()
+    async def _take_snapshot(self) -> tuple[int, bytes] | None:
+        return (self._journal.synced_seq, self._engine.snapshot()) if await self._is_synced() else None
+
+    async def _is_synced(self) -> bool:
+        try:
+            await self._journal.sync()
+        except JournalError:
+            return False  # the journal has logged it, tries again, and goes on
+        return True
 
     async def _append(self, drafts: Sequence[Draft], *, urgent: bool) -> Sequence[Record]:
         """Append; where the disk refuses, the records come back with seq 0 and the rules go on without it."""

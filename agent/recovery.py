@@ -96,7 +96,7 @@ def taken_in_ns(record: Record) -> int:
 
 
 def _rules_in_force(state: StateStore) -> RuleSet | None:
-    text = state.get(CONFIGURATION)
+    text = state.get_item(CONFIGURATION)
     if text is None:
         return None
     fields = json.loads(text)

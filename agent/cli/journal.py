@@ -1,6 +1,7 @@
 """``davy journal stats`` and ``verify``: read only, with or without a running agent."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from agent.cli.options import Commands, add_config, add_json, command
@@ -31,9 +32,9 @@ def _journal(options: argparse.Namespace) -> int:
 
 
 def _stats(directory: Path, options: argparse.Namespace) -> int:
-    from agent.journal.log import stats
+    from agent.journal.inspect import inspect
 
-    figures = stats(directory)
+    figures = inspect(directory)
     if options.json:
         print_json(figures)
         return OK
@@ -47,7 +48,7 @@ def _verify(directory: Path, options: argparse.Namespace) -> int:
 
     report = verify(directory)
     if options.json:
-        print_json(report.to_fields())
+        print_json(asdict(report))
     elif report.ok:
         say(f"ok: {report.records} records, no change found", f"完好:{report.records} 条记录,未发现改动")
     if not report.ok and not options.json:

@@ -3,11 +3,15 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from agent.cli.options import Commands, add_json, command
 from agent.cli.text import INVALID, OK, fail, local_time, pick
+
+if TYPE_CHECKING:
+    from rules.model import RuleBase
 
 
 def add(commands: Commands) -> None:
@@ -44,7 +48,7 @@ def _replay(options: argparse.Namespace) -> int:
         print(error.to_text(pick("en", "zh-CN")), file=sys.stderr)
         return INVALID
     try:
-        for event in replay(options.data, rules, tags, is_sorted=options.sort):
+        for event in replay(options.data, cast("Sequence[RuleBase]", rules), tags, is_sorted=options.sort):
             print(json.dumps(event, ensure_ascii=False, sort_keys=True) if options.json else _human(event))
     except ReplayError as error:
         return fail(str(error), str(error))
