@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
@@ -152,7 +152,7 @@ class Lane:
                 retry=retry_if_exception_type(UnavailableError), wait=self._delay_s, sleep=asyncio.sleep
             ):
                 with attempt:
-                    await self._use_one_connection()
+                    await self._use_one_connection(group)
 
     def _first_position(self) -> int:
         options, cursors = self.options, self._context.cursors
@@ -177,7 +177,7 @@ class Lane:
             seen = reader.synced_seq
             self._wake.set()
 
-    async def _use_one_connection(self) -> None:
+    async def _use_one_connection(self, group: asyncio.TaskGroup) -> None:
         """Use one sender until it fails; always ends with UnavailableError (or cancellation)."""
         started_ns, progress = self._context.clock.monotonic_ns(), self._progress
         try:
@@ -185,25 +185,27 @@ class Lane:
             try:
                 await sender.open()
                 started_ns = self._context.clock.monotonic_ns()
-                await self._serve(sender)
+                await self._serve(sender, group)
             finally:
                 await sender.close()
         except UnavailableError as error:
             self._note_failure(error, started_ns, has_proved=self._progress > progress)
             raise
 
-    async def _serve(self, sender: Sender) -> None:
-        errors: list[UnavailableError] = []
+    async def _serve(self, sender: Sender, group: asyncio.TaskGroup) -> None:
+        # No TaskGroup of its own: on Python 3.11 one whose child fails can lose a cancellation from outside.
+        tasks = [group.create_task(_outcome(self._deliver(sender)), name=f"{self._name}: deliver")]
+        if isinstance(sender, AttendedSender):
+            if not self._needs_proof:
+                self._note_up()
+            tasks.append(group.create_task(_outcome(sender.attend()), name=f"{self._name}: attend"))
         try:
-            async with asyncio.TaskGroup() as group:
-                if isinstance(sender, AttendedSender):
-                    if not self._needs_proof:
-                        self._note_up()
-                    group.create_task(sender.attend(), name=f"{self._name}: attend")
-                group.create_task(self._deliver(sender), name=f"{self._name}: deliver")
-        except* UnavailableError as found:
-            errors = list(_leaves(found))
-        raise errors[0]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        raise done.pop().result()
 
     async def _deliver(self, sender: Sender) -> None:
         self._held_due_ns = 0
@@ -355,9 +357,10 @@ class Lane:
         return extra if error is None else extra | {"error": str(error)}
 
 
-def _leaves(group: BaseExceptionGroup[UnavailableError]) -> Iterator[UnavailableError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+async def _outcome(work: Awaitable[None]) -> UnavailableError:
+    """Run work that ends only with UnavailableError, and return that: it must not end the whole lane."""
+    try:
+        await work
+    except UnavailableError as error:
+        return error
+    raise RuntimeError("a sender's work ended by itself")

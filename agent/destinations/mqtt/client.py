@@ -172,10 +172,16 @@ class Connection(aiomqtt.Client):
 
     async def listen(self, topic: str) -> str | None:
         """Subscribe with QoS 1, without our own messages; the broker's reason where it refuses."""
-        try:
-            codes = await self.subscribe(topic, options=SubscribeOptions(qos=1, noLocal=True))
-        except aiomqtt.MqttError as error:
-            raise UnavailableError(f"{self._name}: cannot subscribe to {topic}: {error}") from error
+        # Not aiomqtt's subscribe(): its wait_for loses a cancellation that comes together with the SUBACK.
+        result, mid = self._client.subscribe(topic, options=SubscribeOptions(qos=1, noLocal=True))
+        if result or mid is None:
+            raise UnavailableError(f"{self._name}: cannot subscribe to {topic}: {result!r}")
+        suback: asyncio.Future[tuple[int, ...] | list[ReasonCode]] = self._loop.create_future()
+        self._pending_subscribes[mid] = suback
+        done, _ = await asyncio.wait((suback,), timeout=self.timeout)
+        if not done:
+            raise UnavailableError(f"{self._name}: no SUBACK within {self.timeout:.1f} s")
+        codes = suback.result()
         refused = [code for code in codes if isinstance(code, ReasonCode) and code.is_failure]
         return str(refused[0]) if refused else None
 
