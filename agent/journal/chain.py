@@ -121,7 +121,7 @@ def _files(fs: FileSystem, directory: Path, ending: str, report: Report) -> list
             report.epochs.append(header.epoch)
         found.append((directory / name, header, size))
     files: list[_File] = []
-    for (path, header, size), following in zip(found, [*found[1:], None], strict=True):
+    for (path, header, size), following in zip(found, [*found[1:], None], strict=False):
         end = size
         if following is not None and ending == ".seg" and following[1].number == header.number + 1:
             end = min(size, following[1].previous_end)

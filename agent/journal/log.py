@@ -85,6 +85,9 @@ class Journal:
             files.begin_with(found, now_ns)
             journal = cls(options, fs, files, unlock)
             journal._start(found.recovery, found.last_seq, found.chain, found.frame_number)
+            if not files.segments:
+                with suppress(OSError):  # a full disk is no reason not to start; the first append tries again
+                    files.roll(0, found.last_seq, found.chain, now_ns, has_readings=False)
         except BaseException:
             unlock()
             raise

@@ -128,7 +128,8 @@ class JournalReading:
                     yield raw
         finally:
             # The reader comes back with the last seq it took: in the middle of this frame, or behind it.
-            self._remember(lane, seq, segment, frame.end if seq == raws[-1].seq else frame.offset)
+            if seq > after:
+                self._remember(lane, seq, segment, frame.end if seq >= frame.header.last_seq else frame.offset)
 
     def _hint(self, lane: Lane | None, after: int, segment: Segment) -> int:
         with self._lock:

@@ -126,7 +126,8 @@ class Opening:
             self._chain = Chain(GENESIS, last_seq)
             self._is_tail_usable = False
         if reason is not None:
-            log.warning("new epoch", extra={"epoch": epoch, "reason": reason, "first_seq": last_seq + 1})
+            level = logging.INFO if reason == "created" else logging.WARNING
+            log.log(level, "new epoch", extra={"epoch": epoch, "reason": reason, "first_seq": last_seq + 1})
         return Found(epoch, segments, last_seq, self._chain, self._frame_number, self._recovery, self._is_tail_usable)
 
     def _read_meta(self) -> Meta | None:

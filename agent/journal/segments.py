@@ -265,6 +265,7 @@ class SegmentFiles:
             chain.last_seq,
         )
         write_all(file, header.pack(), 0)
+        file.sync()
         self._fs.sync_directory(self._directory)
         path = self._directory / segment_name(number)
         segment = Segment(number, path, self.epoch, last_seq + 1, last_seq, SEGMENT_HEADER_SIZE, size, now_ns)
