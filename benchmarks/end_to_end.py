@@ -73,11 +73,10 @@ def configuration(case: Case, state: Path, device_port: int, broker_port: int) -
             "    tags:",
         ]
         for i in range(REGISTERS):
-            lines.append(f"      - {{id: {name}.r{i}, table: holding, address: {i}, type: uint16}}")
+            tag = f"{name}.r{i}"
             limit = 50 if i == 10 and number == 0 else 70_000
-            rules.append(
-                f"  - {{id: {name}-r{i}, tag: {name}.r{i}, condition: high, limit: {limit}, deadband: 1, priority: high}}"
-            )
+            lines.append(f"      - {{id: {tag}, table: holding, address: {i}, type: uint16}}")
+            rules.append(f"  - {{id: {tag}, tag: {tag}, condition: high, limit: {limit}, deadband: 1, priority: high}}")
     rules.append(f'destinations: [{{id: platform, kind: mqtt, url: "mqtt://127.0.0.1:{broker_port}"}}]')
     return "\n".join(lines + rules)
 
@@ -124,7 +123,7 @@ def measure(case: Case, directory: Path, device_port: int) -> dict[str, object]:
         "records_lost": lost,
         "polls_missed": int(metrics.get("davy_polls_missed_total", 0)),
         "rss_mib": round(rss / 2**20, 1),
-        "journal_bytes_per_reading": round(stats["bytes_used"] / max(1, stats["readings"]), 2),
+        "journal_bytes_per_reading": round(stats["bytes"] / max(1, stats["readings"]), 2),
         "alarms": len(arrivals),
         "alarm_latency_ms_p50": percentile(arrivals, 0.5),
         "alarm_latency_ms_p99": percentile(arrivals, 0.99),

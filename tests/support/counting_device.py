@@ -62,8 +62,8 @@ class CountingDevice:
                 body = struct.pack(f">BBB{count}H", unit, function, 2 * count, *values)
                 writer.write(struct.pack(">HHH", transaction, 0, len(body)) + body)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            return  # the loop that ends cancels its connections
         finally:
             self._writers.discard(writer)
             writer.close()

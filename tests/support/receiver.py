@@ -31,11 +31,9 @@ class Receiver:
         self._client.reconnect_delay_set(1, 1)
         session = Properties(PacketTypes.CONNECT)
         session.SessionExpiryInterval = 3600
-        self._client.connect_async("127.0.0.1", port, keepalive=20)
-        self._client._connect_properties = session
-        self._client._clean_start = False
-        self._client.loop_start()
         self.subscribed = threading.Event()
+        self._client.connect("127.0.0.1", port, keepalive=20, clean_start=False, properties=session)
+        self._client.loop_start()
         assert self.subscribed.wait(10), "receiver could not subscribe"
 
     def _subscribe(self, client: paho.Client, *_: Any) -> None:
