@@ -46,10 +46,19 @@ def polls(tags: Sequence[str], readings: int) -> Iterator[Batch]:
         yield Batch(layout, T0 + poll * S, columns[poll % len(columns)])
 
 
+def restless(tags: Sequence[str], readings: int) -> Iterator[Batch]:
+    """The worst plant: every tag crosses its limit at every poll, so that no reading is cheap."""
+    layout = Layout("D", tuple(tags))
+    columns = [array("d", [value]) * len(tags) for value in (50.0, 95.0)]
+    for poll in range(max(1, readings // len(tags))):
+        yield Batch(layout, T0 + poll * S, columns[poll % 2])
+
+
 def measure(case: str, count: int, make: Callable[[str], RuleBase], readings: int) -> dict[str, Any]:
+    """``case`` that ends in "restless" takes the worst plant."""
     tags = [f"T{i:04d}" for i in range(count)]
     engine = Engine(rule_set(tags, make), epoch="0")
-    work = list(polls(tags, readings))
+    work = list((restless if case.endswith("restless") else polls)(tags, readings))
     events = 0
     start = time.process_time()
     for batch in work:
@@ -101,6 +110,7 @@ def main() -> None:
         print(json.dumps(line))
     for count in (8, 100, 1_000):
         print(json.dumps(measure("high, deadband, delays", count, limit_rule, READINGS)))
+    print(json.dumps(measure("high, deadband, delays, restless", 100, limit_rule, READINGS // 10)))
     for method in ("endpoints", "least_squares"):
         for count in (8, 100, 1_000):
             case = f"rate 60 s, {method}"

@@ -115,7 +115,8 @@ class Engine:
 
     def _apply_good(self, plan: Plan, batch: Batch) -> None:
         """All columns, all good, t = at: the common case."""
-        if batch.layout.device in self._clock_faults:
+        fault = self._clock_faults.get(batch.layout.device)
+        if fault is not None and fault.tags:
             self._apply_any(plan, batch)
             return
         at_ns = self._now_ns
@@ -310,6 +311,8 @@ class Engine:
                 subject.value, subject.quality = fields["value"], fields["quality"]
         for watch in self._work.watches.values():
             watch.close()
+            if watch.alarm.is_active:
+                watch.condition.assume_true()
 
     def _adopted_fault(self, fields: Mapping[str, Any]) -> ClockFault | None:
         prefix, suffix = CLOCK.split("{}")

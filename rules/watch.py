@@ -120,7 +120,7 @@ class Watch(Subject):
         self.alarm = old.alarm
         self.exercise = old.exercise
         if old.profile.tag == self.profile.tag:
-            self.quality, self.reading = old.quality, old.reading
+            self.quality, self.reading = old.quality, old.newest
             self.is_new = old.is_new
         if not is_soft:
             return
@@ -135,7 +135,7 @@ class Watch(Subject):
         """The watch for a snapshot (JSON types)."""
         flags = self.is_overdue | self.is_new << 1 | self.is_standing << 2 | self.is_by_bad << 3 | self.exercise << 4
         alarm, condition = self.alarm.to_row(), self.condition.to_row()
-        return [self.value, self.reading, self.quality, self.delay_from_ns, self.delay_due_ns, flags, alarm, condition]
+        return [self.value, self.newest, self.quality, self.delay_from_ns, self.delay_due_ns, flags, alarm, condition]
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""

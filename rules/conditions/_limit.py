@@ -23,12 +23,17 @@ class _Limit(Condition):
         self.memory: bool | None = None
 
     @override
+    def assume_true(self) -> None:
+        """See :class:`Condition`."""
+        self.memory = True
+
+    @override
     def to_row(self, *, is_whole: bool = False) -> list[Any]:
-        return [self.value, self.memory]
+        return [self.memory]
 
     @override
     def from_row(self, row: list[Any]) -> None:
-        self.value, self.memory = row
+        (self.memory,) = row
 
 
 class High(_Limit):

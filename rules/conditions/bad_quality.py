@@ -42,12 +42,12 @@ class BadQuality(Condition):
     @override
     def to_row(self, *, is_whole: bool = False) -> list[Any]:
         """See :class:`Condition`."""
-        return [self.value, self.memory]
+        return [self.memory]
 
     @override
     def from_row(self, row: list[Any]) -> None:
         """See :class:`Condition`."""
-        self.value, self.memory = row
+        (self.memory,) = row
 
 
 class Config(RuleBase):

@@ -54,6 +54,9 @@ class Condition:
     def fire(self) -> None:
         """The time ``due_ns`` has come: it is true from now on."""
 
+    def assume_true(self) -> None:
+        """Its alarm is active and nothing else is known: a value between the two columns is no evidence of a return."""
+
     def start(self, at_ns: int, *, is_active: bool) -> None:
         """The agent starts after a gap (T9)."""
 

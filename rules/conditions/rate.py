@@ -166,6 +166,11 @@ class Rate(Condition):
             self._first_ns = None
 
     @override
+    def assume_true(self) -> None:
+        """See :class:`Condition`."""
+        self._memory = True
+
+    @override
     def to_row(self, *, is_whole: bool = False) -> list[Any]:
         """See :class:`Condition`; a window of more than five minutes is left out and refilled from the journal."""
         samples = None if self._window_ns > SNAPSHOT_WINDOW_NS and not is_whole else [list(self._t), list(self._v)]

@@ -12,9 +12,9 @@ from rules.model import RuleBase
 
 
 class Stale(Condition):
-    """``value`` is the seconds without a usable reading; all times are ``at``."""
+    """``value`` is the length of the silence in seconds, so far or as a reading ended it; all times are ``at``."""
 
-    __slots__ = ("_after_ns", "_from_ns", "_has_usable", "_is_true")
+    __slots__ = ("_after_ns", "_from_ns", "_is_true")
     is_derived = True
     sees_bad = True
     side = 1
@@ -23,17 +23,15 @@ class Stale(Condition):
         super().__init__()
         self._after_ns = after_ns
         self._from_ns: int | None = None
-        self._has_usable = False
-        """``_from_ns`` is a usable reading's, not the tag's first record's or the start's."""
+        """The last usable reading; before it the tag's first record, or the start if later."""
         self._is_true = False
 
     @override
     def take(self, value: float, quality: int, t_ns: int, at_ns: int) -> bool | None:
         """See :class:`Condition`."""
+        self.value = 0.0 if self._from_ns is None else (at_ns - self._from_ns) / 1e9
         self._from_ns = at_ns
-        self._has_usable = True
         self._is_true = False
-        self.value = 0.0
         return False
 
     @override
@@ -74,12 +72,12 @@ class Stale(Condition):
     @override
     def to_row(self, *, is_whole: bool = False) -> list[Any]:
         """See :class:`Condition`."""
-        return [self.value, self._from_ns, self._has_usable, self._is_true]
+        return [self.value, self._from_ns, self._is_true]
 
     @override
     def from_row(self, row: list[Any]) -> None:
         """See :class:`Condition`."""
-        self.value, self._from_ns, self._has_usable, self._is_true = row
+        self.value, self._from_ns, self._is_true = row
 
 
 class Config(RuleBase):

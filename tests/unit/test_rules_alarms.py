@@ -288,6 +288,16 @@ def test_g1_a_configuration_record_brings_its_rule_set_and_the_same_again_change
     assert plant.times == [(0, "activated"), (3, "returned")]
 
 
+def test_g1_without_a_snapshot_an_adopted_alarm_returns_only_on_evidence():
+    plant = Plant(HIGH)
+    plant.read(0, 95)
+    fresh = Plant(HIGH)
+    fresh.engine.adopt(event.to_fields() for event in plant.events)
+    fresh.signal(87, 84, start=1)  # 87 lies between the columns
+    assert fresh.times == [(2, "returned")]
+    assert fresh.events[0].event == plant.events[0].id
+
+
 def test_g2_a_removed_or_disabled_rule_ends_its_alarm_and_says_why():
     for after in ([], [rule("high", limit=90, enabled=False)]):
         plant = Plant(HIGH)
@@ -331,3 +341,13 @@ def test_exercise_is_a_mark_of_the_readings():
     plant.read(0, 95, exercise=True)
     plant.read(1, 50)
     assert [e.exercise for e in plant.events] == [True, False]
+
+
+def test_g1_a_stop_leaves_no_trace_in_the_next_snapshot():
+    straight, stopped = Plant(HIGH), Plant(HIGH)  # found by hypothesis: what the band let pass was not in the row
+    for plant in (straight, stopped):
+        plant.read(0, 0.0)
+        if plant is stopped:
+            plant.restored()
+        plant.read(1, 1.0)
+    assert stopped.engine.snapshot() == straight.engine.snapshot()

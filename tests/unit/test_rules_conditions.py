@@ -115,7 +115,7 @@ def test_c_stale_is_true_at_the_last_usable_at_plus_after():
     assert plant.times == []
     plant.read(30, 2)
     assert plant.times == [(6, "activated"), (30, "returned")]
-    assert plant.events[0].value == 5.0
+    assert (plant.events[0].value, plant.events[1].extreme) == (5.0, 29.0)
 
 
 def test_c_stale_counts_from_the_first_record_where_no_usable_reading_came():
