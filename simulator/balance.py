@@ -15,6 +15,7 @@ POLLED_AGE_MAX_NS: Final = 1_500_000_000
 """A polled value is from the poll's own reply: older than poll and timeout together, it is made up."""
 REPORTED_AGE_MAX_NS: Final = 2_000_000_000
 """A value that a server reports may have been overtaken by a newer one this long before it was read."""
+PROBE_NS: Final = 250_000_000
 EXAMPLES_MAX: Final = 5
 
 
@@ -53,7 +54,10 @@ def _same(received: float, said: float) -> bool:
 
 
 def unaccounted(readings: Iterable[Received], truth: Mapping[str, Truth], from_ns: int, to_ns: int) -> int:
-    """Replies that polled devices gave between two times for which no reading came, whatever its quality."""
+    """Replies that polled devices gave between two times for which no reading came, whatever its quality.
+
+    A reply that is followed by another within ``PROBE_NS`` is no poll: a driver may ask whether a device is back.
+    """
     taken: dict[str, list[int]] = {}
     for reading in readings:
         taken.setdefault(reading.tag, []).append(reading.at_ns)
@@ -67,6 +71,8 @@ def unaccounted(readings: Iterable[Received], truth: Mapping[str, Truth], from_n
         for time, following in zip(times, [*times[1:], math.inf], strict=True):
             while position < len(arrivals) and arrivals[position] < time - SLACK_NS:
                 position += 1
+            if following - time < PROBE_NS:
+                continue
             missing += not (position < len(arrivals) and arrivals[position] < following - SLACK_NS)
     return missing
 

@@ -26,7 +26,9 @@ class Setting:
     influx_port: int | None = None
     speed: float = 1.0
     """How much faster than the clock the plant runs; rates per minute are seen this much larger."""
-    keep_alive_s: int = 60
+    keep_alive_s: int = 20
+    timeout_ms: int = 15_000
+    """Of the MQTT destination: how long it waits for an answer before it gives the link up."""
 
 
 def render(site: str, setting: Setting) -> str:
@@ -57,7 +59,7 @@ def _values(setting: Setting) -> Mapping[str, str]:
         "OPCUA_PORT": str(setting.opcua_port),
         "INFLUX_PORT": str(setting.influx_port),
         "KEEP_ALIVE": f"{setting.keep_alive_s}s",
-        "TIMEOUT": f"{2 * setting.keep_alive_s}s",
+        "TIMEOUT": f"{setting.timeout_ms}ms",
         "RATE_LIMIT": f"{limit:g}",
         "RATE_DEADBAND": f"{limit / 4:g}",
         "RATE_WINDOW": f"{window_ms}ms",

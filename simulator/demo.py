@@ -42,6 +42,8 @@ STARTUP_S: Final = 3.0
 """How long the agent is expected to take until its first readings arrive; only the speed is chosen by it."""
 FIRST_READINGS_LIMIT_S: Final = 20.0
 SCENARIO_MIN_S: Final = 10.0
+KEEP_ALIVE_S: Final = 3
+"""paho looks at its keep-alive once a second; with less than this the broker may close a link that is well."""
 QUIET_S: Final = 0.5
 QUIET_LIMIT_S: Final = 10.0
 LAST_POLLS_NS: Final = 1_000_000_000
@@ -156,7 +158,8 @@ class Demo:
             influx_port=ports[INFLUX],
             console_port=free_port(),
             speed=round(self._scenario.duration.s / scenario_s),
-            keep_alive_s=max(1, round(scenario_s * _outage_share(self._scenario) / 5)),
+            keep_alive_s=KEEP_ALIVE_S,
+            timeout_ms=round(min(max(scenario_s * _outage_share(self._scenario) / 3, 1.0), 15.0) * 1_000),
         )
         path = self._workdir / "davy.yaml"
         path.write_text(render(self._site.id, setting), encoding="utf-8")

@@ -80,6 +80,11 @@ def test_replies_without_a_reading_are_unaccounted_for():
     assert unaccounted(readings, truth, T + 600 * MS, T + 2_000 * MS) == 0
 
 
+def test_a_reply_that_the_next_one_overtakes_is_no_poll():
+    truth = polled((0, 1.0), (100, 2.0))
+    assert unaccounted([reading(103, 2.0)], truth, T, T + 2_000 * MS) == 0
+
+
 def intake(*values: float) -> Intake:
     made = Intake()
     blocks = [{"seq": n + 1, "t": T + (500 * n + 3) * MS, "v": [value]} for n, value in enumerate(values)]
