@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path as FilePath
 from typing import Any, Final
 
 from pydantic import BaseModel
 
-from agent.config.base import DeviceBase
+from agent.config.base import DestinationBase, DeviceBase
 from agent.config.document import as_list, as_mapping
 from agent.config.errors import Path, Position, Text, closest, same, show_found
 from agent.config.explain import Fault
@@ -108,6 +109,15 @@ def tags_named(rules: Sequence[BaseModel | None]) -> list[str]:
     """The tags that rules name, each once."""
     names = (getattr(rule, "tag", None) for rule in rules)
     return list(dict.fromkeys(name for name in names if isinstance(name, str)))
+
+
+def missing_files(destinations: Sequence[DestinationBase | None]) -> Iterator[Fault]:
+    """Certificates and keys that destinations name and nobody can find."""
+    for i, destination in enumerate(destinations):
+        files: list[FilePath] = getattr(destination, "missing_files", list)()
+        for file in files:
+            key = next(key for key, value in destination or () if value == str(file))
+            yield Fault(("destinations", i, key), Text("no such file", "文件不存在"), show_found(str(file)))
 
 
 def regulator_warnings(config: Config) -> Iterator[Fault]:

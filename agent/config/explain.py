@@ -1,7 +1,7 @@
 """Pydantic's errors in the operator's words: what was found, what is allowed, in two languages."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from agent.config.document import as_list, as_mapping
 from agent.config.errors import Path, Text, closest, same, show_found
-from agent.config.shape import keys_at
+from agent.config.shape import keys_at, types_at
 
 _SECRET_KEYS: Final = frozenset({"password", "token", "secret"})
 _ID_PATTERN: Final = r"^[\w.\-]{1,64}$"
@@ -171,6 +171,25 @@ def sentence(english: str) -> Text:
         if pattern.fullmatch(english):
             return Text(english, pattern.sub(chinese, english))
     return Text(english, f"值无效：{english}")
+
+
+def stray_booleans(model: type[BaseModel], data: dict[str, Any], prefix: Path) -> list[Fault]:
+    """Where true or false stands for a number: pydantic would quietly take it for 1 or 0."""
+    faults: list[Fault] = []
+    for path, value in _booleans(data, ()):
+        types = types_at(model, path)
+        if types & {"integer", "number"} and "boolean" not in types:
+            faults.append(Fault((*prefix, *path), _WRONG_TYPE, show_found(value), _NUMBER))
+    return faults
+
+
+def _booleans(data: Any, path: Path) -> Iterator[tuple[Path, bool]]:
+    mapping = as_mapping(data)
+    for key, value in mapping.items() if mapping is not None else enumerate(as_list(data) or []):
+        if isinstance(value, bool):
+            yield (*path, key), value
+        elif isinstance(value, dict | list):
+            yield from _booleans(value, (*path, key))
 
 
 def _joined(first: Fault, second: Fault) -> Fault:

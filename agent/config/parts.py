@@ -1,7 +1,7 @@
 """Each part of the configuration against its own model: the kinds decide which one."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -9,7 +9,7 @@ from agent.config import kinds
 from agent.config.base import DestinationBase, DeviceBase
 from agent.config.document import as_list, as_mapping
 from agent.config.errors import Path, Text, closest, same, show_found
-from agent.config.explain import Fault, explain
+from agent.config.explain import Fault, explain, stray_booleans
 
 Model = TypeVar("Model", bound=BaseModel)
 _MAPPING = Text("a mapping (key: value)", "映射（键: 值）")
@@ -28,11 +28,14 @@ class Parts:
         if not isinstance(data, dict):
             self.faults.append(Fault(path, Text("wrong type", "类型错误"), show_found(data), _MAPPING))
             return None
+        faults = {fault.path: fault for fault in stray_booleans(model, cast("dict[str, Any]", data), path)}
         try:
-            return model.model_validate(data, context=self._context)
+            valid = model.model_validate(data, context=self._context)
         except ValidationError as error:
-            self.faults += explain(error, data, path, model)
-            return None
+            valid = None
+            faults |= {fault.path: fault for fault in explain(error, data, path, model)}
+        self.faults += faults.values()
+        return valid
 
     def items(self, key: str, data: Any, read: Callable[[dict[str, Any], Path], Model | None]) -> list[Model | None]:
         """A list of mappings, each read by ``read``; None in the place of those that are wrong."""

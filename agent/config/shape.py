@@ -45,6 +45,11 @@ def cells(model: type[BaseModel]) -> dict[str, Cell]:
     return columns
 
 
+def types_at(model: type[BaseModel], path: Path) -> set[str]:
+    """The JSON types that a value at ``path`` may have; empty where nothing is said about it."""
+    return {kind for node in _at(schema_of(model), path) for kind in _types(node)}
+
+
 def _cell(types: set[str]) -> Cell:
     if "array" in types:
         return Cell.PAIR

@@ -236,3 +236,8 @@ def test_rules_without_problems_give_a_configuration(tmp_path):
     assert [rule.id for rule in config.rules] == ["T101-level-h", "T101-temp-h"]
     assert config.journal.keep == "30d"
     assert RULES
+
+
+def test_true_is_no_number(tmp_path):
+    found = problem(tmp_path, PLANT.replace("unit_id: 1", "unit_id: true"))
+    assert (found.at.line, found.path, found.found) == (7, "devices[0].unit_id", "true")

@@ -212,12 +212,13 @@ def test_durations_are_exact(text, ns):
 
 @pytest.mark.parametrize("text", ["5", "5 parsecs", "-5s", "s", "9" * 400 + "s", "0.0000000001s", "5 S", "1e3s"])
 def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(ValueError, match="expected a number with a unit|not a whole number"):
+    with pytest.raises(ValueError, match=r"expected a number with a unit|not a whole number"):
         Duration(text)
 
 
 def test_relative_paths_are_beside_the_configuration(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     text = PLANT + INFLUX.replace("http:", "https:").replace("bucket: davy", "bucket: davy, ca: pki/ca.pem")
+    assert problem(tmp_path, text, env={"TOKEN": "x"}).path == "destinations[0].ca"
     write(tmp_path, "-", "pki/ca.pem")
     assert loaded(tmp_path, text, env={"TOKEN": "x"}).config.destinations[0].ca == str(tmp_path / "pki/ca.pem")

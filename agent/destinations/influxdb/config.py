@@ -1,5 +1,6 @@
 """The configuration of an InfluxDB destination."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -26,6 +27,10 @@ class Config(DestinationBase):
     )
     timeout: Duration = Field(default=Duration("10s"), description="longest wait for one answer")
     batch_points: int = Field(5_000, ge=1, le=100_000, description="most points in one request")
+
+    def missing_files(self) -> list[Path]:
+        """The files named here that cannot be found."""
+        return [Path(self.ca)] if self.ca is not None and not Path(self.ca).is_file() else []
 
     @field_validator("url")
     @classmethod
