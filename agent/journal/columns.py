@@ -201,12 +201,17 @@ def _encode_decimal(group: Sequence[float], kind: int) -> _Column:
     if near.tobytes() != array("d", group).tobytes():
         return _encode_uneven(group, kind)
     raw = array("d", shifted).tobytes()
-    # All fit 16 bits when bits 16 to 31 are zero everywhere, and those above are the same at both ends.
-    ends = array("d", [min(shifted), max(shifted)]).tobytes()
-    zeros = bytes(len(group))
-    if ends[4:8] == ends[12:16] == _SHIFT_HIGH and raw[2::8] == zeros == raw[3::8]:
+    count = len(group)
+    zeros = bytes(count)
+    high = raw[7::8] + raw[6::8] + raw[5::8] + raw[4::8]
+    if raw[2::8] == zeros == raw[3::8] and high == b"".join([byte * count for byte in _SHIFT_HIGH]):
         return _Column(_TWO_BYTES + raw[1::8] + raw[0::8], [], [])
-    return _Column(_integers([round(number - _SHIFT) for number in shifted], b""), [], [])
+    if raw[7::8] != _SHIFT_HIGH[0] * count:
+        return _encode_uneven(group, kind)  # NaN and infinity come back from the arithmetic as they went in
+    scaled = [round(number - _SHIFT) for number in shifted]
+    if max(scaled) >= _K_MAX or min(scaled) <= -_K_MAX:
+        return _encode_uneven(group, kind)
+    return _Column(_integers(scaled, b""), [], [])
 
 
 def _encode_uneven(group: Sequence[float], kind: int) -> _Column:
@@ -243,7 +248,7 @@ def _integers(scaled: Sequence[int], offsets: bytes) -> bytes:
     return bytes((width, bool(offsets))) + body + offsets
 
 
-_SHIFT_HIGH: Final = struct.pack("<d", _SHIFT)[4:8]
+_SHIFT_HIGH: Final = tuple(bytes((byte,)) for byte in struct.pack(">d", _SHIFT)[:4])
 _TWO_BYTES: Final = bytes((2, 0))
 
 

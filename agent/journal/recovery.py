@@ -279,13 +279,13 @@ class Opening:
 
     def _take(self, last: Segment, frame: Frame) -> None:
         header = frame.header
-        if header.records and header.first_seq > last.last_seq + 1:
+        if header.first_seq > last.last_seq + 1:
             self._recovery.gaps.append((last.last_seq + 1, header.first_seq - 1))
         last.end = frame.end
         self._frame_number = header.number
+        last.last_seq = header.last_seq  # an empty frame, the mark of a clean stop, names the last seq before it
         if not header.records:
             return
-        last.last_seq = header.last_seq
         self._recovery.last_at_ns = time_of(frame.records()[-1])
         if header.flags & EVENTS:
             self._chain_through(frame)
