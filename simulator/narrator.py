@@ -16,6 +16,7 @@ _TRANSITIONS: Final = {
     "acknowledged": {"zh-CN": "已确认", "en": "acknowledged"},
     "returned": {"zh-CN": "恢复", "en": "returned"},
 }
+_LIMIT_KINDS: Final = frozenset({"high", "high_high", "low", "low_low", "rate"})
 _ROWS: Final = (
     ("polled", "采集", "polled"),
     ("journaled", "入库", "journaled"),
@@ -51,6 +52,11 @@ class Narrator:
         """A line of the narrative."""
         self._line("  ", self._pick(texts))
 
+    def show(self, text: str) -> None:
+        """A file, as it is."""
+        self._out.write("".join(f"  | {line}\n" for line in text.splitlines()))
+        self._out.flush()
+
     def action(self, action: Action) -> None:
         """The scenario did something."""
         step = action.step
@@ -66,7 +72,7 @@ class Narrator:
         if words is not None:
             mark = "!!" if event["transition"] == "activated" else " ·"
             text = f"{self._pick(words)} [{event['priority']}] {self._pick(event['message'])}"
-            self._line(mark, f"{text}{_figures(event)}")
+            self._line(mark, text + (self._figures(event) if mark == "!!" else ""))
 
     def balance(self, balance: Balance) -> None:
         """The table at the end."""
@@ -84,6 +90,16 @@ class Narrator:
         self._out.write(f"\n  {self._pick(verdict if balance.is_right else failed)}\n")
         self._out.flush()
 
+    def _figures(self, event: Mapping[str, Any]) -> str:
+        """What was compared with what, where a person would want to know."""
+        if event.get("cause") == "bad_input":
+            return f"  ({self._pick({'zh-CN': '信号失效', 'en': 'no valid signal'})})"
+        value, limit = event.get("value"), event.get("limit")
+        if value is None or limit is None or event.get("kind") not in _LIMIT_KINDS:
+            return ""
+        unit = "" if event["kind"] == "rate" else f" {event.get('unit') or ''}".rstrip()
+        return f"  {value:.4g}{unit} ({self._pick({'zh-CN': '限值', 'en': 'limit'})} {limit:g})"
+
     def _line(self, mark: str, text: str) -> None:
         self._out.write(f"{self._seconds():6.1f} s {mark} {text}\n")
         self._out.flush()
@@ -92,10 +108,3 @@ class Narrator:
         if self._language is not None and self._language in texts:
             return texts[self._language]
         return " / ".join(dict.fromkeys(text for text in texts.values() if text))
-
-
-def _figures(event: Mapping[str, Any]) -> str:
-    value, limit, unit = event.get("value"), event.get("limit"), event.get("unit") or ""
-    if value is None or event["transition"] != "activated":
-        return ""
-    return f"  {value:g} {unit}" + ("" if limit is None else f" (>< {limit:g})")

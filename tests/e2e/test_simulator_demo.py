@@ -9,18 +9,11 @@ import sys
 import pytest
 import yaml
 
-CONTRACT = [
-    "polled",
-    "journaled",
-    "evaluated",
-    "delivered",
-    "lost",
-    "duplicated",
-    "wrong",
-    "alarms_raised",
-    "alarms_received",
-    "alarms_acknowledged",
-]
+from simulator.agent_child import AgentChild, AgentFailedError
+
+CONTRACT = {"polled", "journaled", "evaluated", "delivered", "lost", "duplicated", "wrong"} | {
+    f"alarms_{word}" for word in ("raised", "received", "acknowledged")
+}
 EXPECTED = {
     "T101-temp-rate",
     "T101-level-h",
@@ -46,7 +39,7 @@ def test_the_demo_loses_nothing_and_says_so_in_one_json_object(tmp_path):
     out, narrative = process.communicate(timeout=90)
     assert process.returncode == 0, narrative + out
     balance = json.loads(out)
-    assert set(CONTRACT) <= set(balance)
+    assert set(balance) >= CONTRACT
     assert balance["lost"] == balance["wrong"] == balance["unaccounted"] == 0
     assert balance["polled"] == balance["journaled"] == balance["evaluated"] == balance["delivered"] > 300
     assert balance["alarms_raised"] == balance["alarms_received"] >= len(EXPECTED)
@@ -87,3 +80,12 @@ def test_what_cannot_be_played_is_refused_in_one_line(arguments, text):
     assert process.returncode != 0
     assert text in complaint
     assert "Traceback" not in complaint
+
+
+@pytest.mark.process
+async def test_an_agent_that_ends_by_itself_is_shown_with_its_last_words(tmp_path):
+    agent = AgentChild(tmp_path, {})
+    await agent.start()
+    with pytest.raises(AgentFailedError, match="ended by itself, exit code") as caught:
+        await agent.watch()
+    assert "davy.yaml" in str(caught.value)

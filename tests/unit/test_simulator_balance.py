@@ -143,13 +143,35 @@ def test_the_language_follows_the_environment():
     assert language_of({"LANG": "C.UTF-8"}) is None
 
 
+EVENT = {
+    "transition": "activated",
+    "priority": "high",
+    "kind": "high",
+    "message": {"zh-CN": "液位高", "en": "level high"},
+    "value": 10.52,
+    "limit": 10.5,
+    "unit": "m",
+}
+
+
+def told(language: str | None, event: dict) -> str:
+    out = io.StringIO()
+    Narrator(out, language, lambda: 3.21).event(event)
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
-    ("language", "text"), [("en", "level high"), ("zh-CN", "液位高"), (None, "液位高 / level high")]
+    ("language", "text"),
+    [
+        ("en", "ALARM [high] level high  10.52 m (limit 10.5)"),
+        ("zh-CN", "报警 [high] 液位高  10.52 m (限值 10.5)"),
+        (None, "报警 / ALARM [high] 液位高 / level high  10.52 m (限值 / limit 10.5)"),
+    ],
 )
 def test_the_narrator_speaks_it(language, text):
-    out = io.StringIO()
-    message = {"zh-CN": "液位高", "en": "level high"}
-    fields = {"transition": "activated", "priority": "high", "message": message, "value": 10.52, "limit": 10.5}
-    Narrator(out, language, lambda: 3.21).event({**fields, "unit": "m"})
-    assert "   3.2 s !! " in out.getvalue()
-    assert f"{text}  10.52 m (>< 10.5)\n" in out.getvalue()
+    assert told(language, EVENT) == f"   3.2 s !! {text}\n"
+
+
+def test_an_alarm_for_want_of_a_signal_says_so():
+    line = told("en", {**EVENT, "kind": "state", "cause": "bad_input"})
+    assert line.endswith("level high  (no valid signal)\n")
