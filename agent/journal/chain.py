@@ -12,12 +12,11 @@ from agent.journal.format import (
     SEGMENT_HEADER_SIZE,
     FormatError,
     RawRecord,
-    SegmentHeader,
     seed_of,
 )
 from agent.journal.fs import File, FileSystem, OsFileSystem, read_whole
 from agent.journal.recovery import META_NAME, Meta
-from agent.journal.segment import Damage, Frame, FrameScanner, read_segment_header
+from agent.journal.segment import Damage, Frame, FrameScanner, ListedFile, list_files
 
 NOTES_MAX: Final = 100
 
@@ -50,14 +49,6 @@ class Report:
         """Note something, up to a limit."""
         if len(self.notes) < NOTES_MAX:
             self.notes.append(text)
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: Path
-    header: SegmentHeader
-    end: int
-    is_last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,38 +89,20 @@ def verify(directory: Path, *, fs: FileSystem | None = None) -> Report:
     return report
 
 
-def _files(fs: FileSystem, directory: Path, ending: str, report: Report) -> list[_File]:
-    found: list[tuple[Path, SegmentHeader, int]] = []
+def _files(fs: FileSystem, directory: Path, ending: str, report: Report) -> list[ListedFile]:
     for name in fs.names(directory):
-        if not name.endswith(ending):
-            if ".torn" in name or ".bad" in name:
-                report.note(f"{name}: set aside by recovery")
-            continue
-        try:
-            file = fs.open(directory / name)
-        except FileNotFoundError:
-            continue  # given up while we looked
-        try:
-            header = read_segment_header(file)
-            size = file.size()
-        finally:
-            file.close()
-        if header is None:
-            report.bad(0, name, "header damaged")
-            continue
-        if header.epoch not in report.epochs:
-            report.epochs.append(header.epoch)
-        found.append((directory / name, header, size))
-    files: list[_File] = []
-    for (path, header, size), following in zip(found, [*found[1:], None], strict=False):
-        end = size
-        if following is not None and ending == ".seg" and following[1].number == header.number + 1:
-            end = min(size, following[1].previous_end)
-        files.append(_File(path, header, end, is_last=following is None))
-    return files
+        if not name.endswith(ending) and (".torn" in name or ".bad" in name):
+            report.note(f"{name}: set aside by recovery")
+    listed, unreadable = list_files(fs, directory, ending)
+    for name in unreadable:
+        report.bad(0, name, "header damaged")
+    for known in listed:
+        if known.header.epoch not in report.epochs:
+            report.epochs.append(known.header.epoch)
+    return listed
 
 
-def _records(fs: FileSystem, known: _File, report: Report, *, contiguous: bool) -> Iterator[RawRecord]:
+def _records(fs: FileSystem, known: ListedFile, report: Report, *, contiguous: bool) -> Iterator[RawRecord]:
     name = known.path.name
     try:
         file = fs.open(known.path)
@@ -169,7 +142,7 @@ def _unpack(frame: Frame, name: str, report: Report) -> list[RawRecord]:
         return []
 
 
-def _check_end(file: File, known: _File, damage: Damage, expected: int, report: Report) -> None:
+def _check_end(file: File, known: ListedFile, damage: Damage, expected: int, report: Report) -> None:
     """What stands behind the last frame: zeros in the newest file, nothing in the others."""
     rest = file.pread(damage.end - damage.offset, damage.offset).rstrip(b"\0")
     name = known.path.name
@@ -179,7 +152,7 @@ def _check_end(file: File, known: _File, damage: Damage, expected: int, report: 
         report.note(f"{name}: {len(rest)} bytes at the end are no frame: torn, or being written")
 
 
-def _check_hash(raw: RawRecord, known: _File, report: Report, chained: dict[int, _Chained]) -> None:
+def _check_hash(raw: RawRecord, known: ListedFile, report: Report, chained: dict[int, _Chained]) -> None:
     if raw.kind not in CHAINED_KINDS:
         return
     prev, own, body = chain_of(raw)

@@ -8,9 +8,9 @@ import orjson
 
 from agent.core.records import Kind
 from agent.journal.encoding import chain_of, layout_id_of
-from agent.journal.format import SEGMENT_HEADER_SIZE, RawRecord, SegmentHeader, seed_of
+from agent.journal.format import SEGMENT_HEADER_SIZE, RawRecord, seed_of
 from agent.journal.fs import FileSystem, OsFileSystem
-from agent.journal.segment import ENDING, Frame, FrameScanner, read_segment_header
+from agent.journal.segment import ENDING, Frame, FrameScanner, ListedFile, list_files
 
 
 def inspect(directory: Path, *, fs: FileSystem | None = None) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def inspect(directory: Path, *, fs: FileSystem | None = None) -> dict[str, Any]:
     Reads every record that is still here. OSError where the directory cannot be read.
     """
     fs = OsFileSystem() if fs is None else fs
-    segments = [name for name in fs.names(directory / "segments") if name.endswith(ENDING)]
+    segments, _ = list_files(fs, directory / "segments", ENDING)
     figures: dict[str, Any] = {
         "epoch": None,
         "first_seq": None,
@@ -33,9 +33,9 @@ def inspect(directory: Path, *, fs: FileSystem | None = None) -> dict[str, Any]:
         "last_stop": None,
     }
     figures["bytes"] += figures["event_log_bytes"]
-    for name in segments:
-        for header, raw in _records(fs, directory / "segments" / name):
-            figures["epoch"] = header.epoch
+    for known in segments:
+        figures["epoch"] = known.header.epoch
+        for raw in _records(fs, known):
             _count(figures, raw)
     return figures
 
@@ -64,19 +64,15 @@ def _size(fs: FileSystem, path: Path) -> int:
         file.close()
 
 
-def _records(fs: FileSystem, path: Path) -> Iterator[tuple[SegmentHeader, RawRecord]]:
+def _records(fs: FileSystem, known: ListedFile) -> Iterator[RawRecord]:
     try:
-        file = fs.open(path)
+        file = fs.open(known.path)
     except FileNotFoundError:
         return
     try:
-        header = read_segment_header(file)
-        if header is None:
-            return
-        seed = seed_of(header.epoch, header.number)
-        for item in FrameScanner(file, seed, SEGMENT_HEADER_SIZE, file.size()).scan():
+        seed = seed_of(known.header.epoch, known.header.number)
+        for item in FrameScanner(file, seed, SEGMENT_HEADER_SIZE, known.end).scan():
             if isinstance(item, Frame):
-                for raw in item.records():
-                    yield header, raw
+                yield from item.records()
     finally:
         file.close()

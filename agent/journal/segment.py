@@ -18,7 +18,7 @@ from agent.journal.format import (
     seed_of,
     unpack_payload,
 )
-from agent.journal.fs import File
+from agent.journal.fs import File, FileSystem
 
 ENDING: Final = ".seg"
 WINDOW: Final = 256 << 10
@@ -164,3 +164,43 @@ def read_segment_header(file: File) -> SegmentHeader | None:
         return SegmentHeader.unpack(file.pread(SEGMENT_HEADER_SIZE, 0))
     except FormatError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file found by :func:`list_files`."""
+
+    path: Path
+    header: SegmentHeader
+    end: int
+    """Where its valid frames end at the latest: what stands behind was given up or is zeros."""
+    is_last: bool
+
+
+def list_files(fs: FileSystem, directory: Path, ending: str) -> tuple[list[ListedFile], list[str]]:
+    """The files of a journal from outside, oldest first, and the names of those without a sound header; read only."""
+    found: list[tuple[Path, SegmentHeader, int]] = []
+    unreadable: list[str] = []
+    for name in fs.names(directory):
+        if not name.endswith(ending):
+            continue
+        try:
+            file = fs.open(directory / name)
+        except FileNotFoundError:
+            continue  # given up while we looked
+        try:
+            header = read_segment_header(file)
+            size = file.size()
+        finally:
+            file.close()
+        if header is None:
+            unreadable.append(name)
+        else:
+            found.append((directory / name, header, size))
+    listed: list[ListedFile] = []
+    for (path, header, size), following in zip(found, [*found[1:], None], strict=False):
+        end = size
+        if following is not None and ending == ENDING and following[1].number == header.number + 1:
+            end = min(size, following[1].previous_end)
+        listed.append(ListedFile(path, header, end, is_last=following is None))
+    return listed, unreadable
