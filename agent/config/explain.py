@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from agent.config.document import as_list, as_mapping
 from agent.config.errors import Path, Text, closest, same, show_found
+from agent.config.sentences import sentence
 from agent.config.shape import keys_at, types_at
 
 _SECRET_KEYS: Final = frozenset({"password", "token", "secret"})
@@ -79,26 +80,6 @@ _LENGTHS: Final = {
     "string_too_long": Text("at most {max_length} characters", "最多 {max_length} 个字符"),
 }
 
-_SENTENCES: Final = (
-    (re.compile(r"expected a number with a unit \((.+)\), such as (.+)"), r"应为带单位的数值（\1），例如 \2"),
-    (
-        re.compile(r"expected a text with a unit, such as (.+); a bare number has no unit"),
-        r"应为带单位的文本，例如 \1；纯数字没有单位",
-    ),
-    (re.compile(r"expected readings per second, such as (.+)"), r"应为每秒读数，例如 \1"),
-    (re.compile(r"(.+) is not a whole number of (.+)"), r"\1 不是 \2 的整数倍"),
-    (re.compile(r"expected low < high, found (.+)"), r"应为 下限 < 上限，现为 \1"),
-    (re.compile(r"expected (\S+) to (\S+)"), r"应在 \1 到 \2 之间"),
-    (re.compile(r"expected at least (.+)"), r"应至少为 \1"),
-    (re.compile(r"expected an IANA time zone, such as (.+)"), r"应为 IANA 时区，例如 \1"),
-    (re.compile(r"expected host:port, such as (.+)"), r"应为 主机:端口，例如 \1"),
-    (
-        re.compile(r"beyond loopback the console needs TLS, which this version does not have; expected (.+)"),
-        r"控制台超出本机访问需要 TLS，本版本尚不支持；应为 \1",
-    ),
-)
-"""English sentences that validators raise, and their Chinese."""
-
 
 def explain(error: ValidationError, data: Any, prefix: Path, model: type[BaseModel]) -> list[Fault]:
     """The faults of one model, one for each path: the branches of a union are one fault with all that is allowed."""
@@ -163,14 +144,6 @@ def unknown_key(path: Path, allowed: Iterable[str]) -> Fault:
     names = list(allowed)
     near = closest(str(path[-1]), names)
     return Fault(path, Text("unknown key", "未知的键"), show_found(path[-1]), same(", ".join(names)), near, is_key=True)
-
-
-def sentence(english: str) -> Text:
-    """A validator's sentence in both languages; where the Chinese is not known, it is marked and left in English."""
-    for pattern, chinese in _SENTENCES:
-        if pattern.fullmatch(english):
-            return Text(english, pattern.sub(chinese, english))
-    return Text(english, f"值无效：{english}")
 
 
 def stray_booleans(model: type[BaseModel], data: dict[str, Any], prefix: Path) -> list[Fault]:

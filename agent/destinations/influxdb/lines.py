@@ -117,7 +117,7 @@ class Lines:
     def _audit(self, record: Record) -> str:
         kind = tag_text(str(record.fields.get("kind", "-")))
         head = f"{self._measurement}_audit,agent={self._agent},kind={kind},site={self._site}"
-        time = int(record.fields["time"])
+        time = int(record.fields.get("time") or record.fields.get("recorded") or 0)
         body = field_text(json.dumps(record.fields, ensure_ascii=False, sort_keys=True))
         number = f"seq={record.seq}i," if record.seq else ""
         # Records of one kind may share a time (one start, many differences): the seq keeps their stamps apart.

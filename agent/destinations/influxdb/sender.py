@@ -2,8 +2,9 @@
 
 import email.utils
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import aiohttp
@@ -49,27 +50,27 @@ class MisconfiguredError(UnavailableError):
     """The server knows neither us nor our bucket; somebody must change the configuration, here or there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One point and the record it belongs to."""
+class _Load:
+    """The lines of one send, and which of them the server will never take."""
 
-    seq: int
-    text: str
+    def __init__(self, records: Sequence[Record], lines: Lines) -> None:
+        self.texts: list[str] = []
+        self.refused: list[tuple[int, str]] = []
+        """Position and reason."""
+        self._seqs = [record.seq for record in records]
+        self._ends: list[int] = []
+        for record in records:
+            self.texts += lines.record(record)
+            self._ends.append(len(self.texts))
 
+    def body(self, piece: range) -> bytes:
+        return "\n".join(self.texts[piece.start : piece.stop]).encode()
 
-@dataclass(slots=True)
-class _Poison:
-    """What the server will never take, found so far in one send."""
+    def refused_seqs(self) -> list[int]:
+        return sorted({self._seqs[bisect_right(self._ends, position)] for position, _ in self.refused})
 
-    seqs: set[int] = field(default_factory=set[int])
-    points: int = 0
-    shown: list[str] = field(default_factory=list[str])
-
-    def add(self, line: Line, reason: str) -> None:
-        self.seqs.add(line.seq)
-        self.points += 1
-        if len(self.shown) < SHOWN_MAX:
-            self.shown.append(f"{line.text[:TEXT_MAX]!r}: {reason}")
+    def shown(self) -> str:
+        return "; ".join(f"{self.texts[i][:TEXT_MAX]!r}: {reason}" for i, reason in self.refused[:SHOWN_MAX])
 
 
 class InfluxSender:
@@ -114,25 +115,22 @@ class InfluxSender:
     async def send(self, records: Sequence[Record], after: int) -> None:
         """See :class:`agent.core.ports.Sender`."""
         del after  # points carry their own time: a receiver of line protocol has no use for it
-        lines = [Line(record.seq, text) for record in records for text in self._lines.record(record)]
-        poison = _Poison()
-        pending = list(_pieces(lines, self._points_max))[::-1]
+        load = _Load(records, self._lines)
+        count, most = len(load.texts), self._points_max
+        pending = [range(start, min(start + most, count)) for start in range(0, count, most)][::-1]
         while pending:
-            piece = pending.pop()
-            pending += await self._write(piece, poison)
-        if poison.seqs:
-            self._counters.add("quarantined_points", poison.points, self._of)
-            raise RejectedError(
-                f"{self._config.id}: {poison.points} of {len(lines)} points refused, such as {'; '.join(poison.shown)}",
-                sorted(poison.seqs),
-            )
+            pending += await self._write(load, pending.pop())
+        if load.refused:
+            self._counters.add("quarantined_points", len(load.refused), self._of)
+            what = f"{self._config.id}: {len(load.refused)} of {count} points refused, such as {load.shown()}"
+            raise RejectedError(what, load.refused_seqs())
 
-    async def _write(self, piece: Sequence[Line], poison: _Poison) -> list[Sequence[Line]]:
+    async def _write(self, load: _Load, piece: range) -> list[range]:
         """Write one piece; what is left to write of it, the part to be written first standing last."""
         try:
-            is_proved = await self._post("\n".join(line.text for line in piece).encode())
+            is_proved = await self._post(load.body(piece))
         except ApiException as error:
-            return self._refused(piece, error, poison)
+            return self._refused(load, piece, error)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise UnavailableError(f"{self._config.id}: write to {self._config.url} failed: {reason}") from error
@@ -148,7 +146,7 @@ class InfluxSender:
         write = cast("_Write", self._api.write)  # pyright: ignore[reportUnknownMemberType]
         return await write(config.bucket, config.org, body, "ns")
 
-    def _refused(self, piece: Sequence[Line], error: ApiException, poison: _Poison) -> list[Sequence[Line]]:
+    def _refused(self, load: _Load, piece: range, error: ApiException) -> list[range]:
         refusal = _refusal(error)
         status, reason = refusal.status, refusal.reason
         what = f"{self._config.id}: write of {len(piece)} points answered {status}: {reason}"
@@ -160,7 +158,7 @@ class InfluxSender:
         if status not in _POISON and status != _TOO_LARGE:
             raise UnavailableError(what) from error
         if len(piece) == 1:
-            poison.add(piece[0], f"{status} {reason}")
+            load.refused.append((piece.start, f"{status} {reason}"))
             return []
         middle = len(piece) // 2
         if status == _TOO_LARGE and middle < self._points_max:
@@ -179,11 +177,6 @@ class InfluxSender:
                 return None
         # Not "min(max(…))" alone: "nan" would pass through both.
         return min(seconds, RETRY_AFTER_MAX_S) if seconds > 0 else None
-
-
-def _pieces(lines: Sequence[Line], most: int) -> Iterator[Sequence[Line]]:
-    for start in range(0, len(lines), most):
-        yield lines[start : start + most]
 
 
 def _refusal(error: ApiException) -> _Refusal:
