@@ -1,5 +1,6 @@
 """What the demo says while it runs and at its end, in the operator's language."""
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
@@ -80,9 +81,9 @@ class Narrator:
         rows = [(self._pick({"zh-CN": zh, "en": en}), getattr(balance, key)) for key, zh, en in _ROWS]
         delivered = self._pick({"zh-CN": "送达", "en": "delivered"})
         rows[3:3] = [(f"{delivered} {name}", there["readings"]) for name, there in balance.destinations.items()]
-        width = max(len(label) for label, _ in rows)
+        width = max(_columns(label) for label, _ in rows)
         for label, figure in rows:
-            self._out.write(f"  {label:<{width}}  {figure:>8}\n")
+            self._out.write(f"  {label}{' ' * (width - _columns(label))}  {figure:>8}\n")
         for problem in balance.problems:
             self._out.write(f"  ! {problem}\n")
         verdict = {"zh-CN": "结果:无丢失、无错值", "en": "result: nothing lost, nothing wrong"}
@@ -108,3 +109,8 @@ class Narrator:
         if self._language is not None and self._language in texts:
             return texts[self._language]
         return " / ".join(dict.fromkeys(text for text in texts.values() if text))
+
+
+def _columns(text: str) -> int:
+    """How wide a text stands in a terminal: Chinese characters take two columns."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

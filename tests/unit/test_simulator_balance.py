@@ -175,3 +175,11 @@ def test_the_narrator_speaks_it(language, text):
 def test_an_alarm_for_want_of_a_signal_says_so():
     line = told("en", {**EVENT, "kind": "state", "cause": "bad_input"})
     assert line.endswith("level high  (no valid signal)\n")
+
+
+def test_the_table_stands_straight_in_chinese():
+    out = io.StringIO()
+    Narrator(out, "zh-CN", lambda: 0.0).balance(settle(intake(1.0, 2.0), TRUTH, COUNTS))
+    rows = [line for line in out.getvalue().splitlines() if line[-1:].isdigit()]
+    assert len({len(row.encode("gb18030")) for row in rows}) == 1
+    assert "无丢失" in out.getvalue()
