@@ -1,6 +1,8 @@
 """The running agent: the only module that knows all the others. Stages start top-down and stop bottom-up."""
 
 import asyncio
+import ctypes
+import gc
 import hashlib
 import logging
 import os
@@ -14,6 +16,7 @@ from typing import Any, Final, cast
 
 from agent import health
 from agent.commands import Commands, Origin
+from agent.config.apart import load_apart
 from agent.config.base import DestinationBase
 from agent.config.kinds import destination_factory, driver_factory
 from agent.config.load import Loaded
@@ -47,8 +50,9 @@ SYNC_STUCK_NS: Final = 60_000_000_000
 TURN_STUCK_NS: Final = 30_000_000_000
 
 
-def main(loaded: Loaded) -> int:
-    """Run the agent until SIGTERM or SIGINT; the exit code."""
+def main(path: Path) -> int:
+    """Run the agent until SIGTERM or SIGINT; the exit code. ConfigError where the configuration is not valid."""
+    loaded = [load_apart(path)]
     set_up_logging()
     try:
         import uvloop
@@ -57,10 +61,14 @@ def main(loaded: Loaded) -> int:
     return uvloop.run(run(loaded))
 
 
-async def run(loaded: Loaded) -> int:
-    """Open the journal, run the stages, stop them; 2 where the state directory is in use."""
+async def run(loaded: list[Loaded]) -> int:
+    """Open the journal, run the stages, stop them; 2 where the state directory is in use.
+
+    The configuration comes in a list of one and is taken out of it: for an agent that runs for years nobody else must
+    keep its 10,000 models alive.
+    """
     try:
-        app = App(loaded)
+        app = App(loaded.pop())
     except LockedError as error:
         log.error("cannot start", extra={"error": str(error)})
         return 2
@@ -78,12 +86,21 @@ class _Parts:
     destinations: Mapping[str, Destination]
 
 
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """What only the start needs."""
+
+    rules: RuleSet
+    recovered: Recovered
+    configuration: Mapping[str, Any]
+
+
 class App:
     """One agent: wires the parts, and owns what must be opened and closed in order."""
 
     def __init__(self, loaded: Loaded) -> None:
         config = loaded.config
-        self._loaded = loaded
+        self._site, self._agent_name, self._listen = config.site, config.agent.name, config.console.listen
         self._is_state_failing = False
         self.clock = SystemClock()
         self.counters = Counters()
@@ -107,20 +124,21 @@ class App:
             device.id: driver_factory(device.driver)(device, context) for device in config.devices
         }
         self._tags = [tag for driver in drivers.values() for tag in driver.tags]
-        self._rules = build(cast("Sequence[RuleBase]", config.rules), {tag.id: tag for tag in self._tags}, live=True)
-        recovered = recover(self._journal, self._state, self._rules, config.site.restart_gap.ns)
-        self._recovered = recovered
+        rules = build(cast("Sequence[RuleBase]", config.rules), {tag.id: tag for tag in self._tags}, live=True)
+        recovered = recover(self._journal, self._state, rules, site.restart_gap.ns)
+        fields = configuration_fields(rules, self._tags, loaded.shown())
+        self._beginning: _Beginning | None = _Beginning(rules, recovered, fields)
         self.writer = JournalWriter(
             self._journal, commit_every_ns=config.journal.commit_every.ns, clock=self.clock, counters=self.counters
         )
-        self._envelope = _envelope(loaded, self._journal.epoch, self._tags, self._rules)
+        self._envelope = _envelope(loaded, self._journal.epoch, self._tags, rules)
         self.pipeline = Pipeline(self.writer, recovered.engine, self._envelope, self.clock, self.counters)
         self.status = Status(self.pipeline, self._journal, self._envelope, self.clock, self.counters)
         place_cursors(config.destinations, self._journal, self._state)
         self._readings_destinations = [there.id for there in config.destinations if "readings" in there.send]
         self._commands = Commands(self.pipeline, _origins(loaded), self._state, self.clock, self.counters)
         self._commands.epoch = self._journal.epoch
-        self._parts = _Parts(drivers, self._make_destinations())
+        self._parts = _Parts(drivers, self._make_destinations(config.destinations))
         self.status.devices = self._parts.drivers
         self.status.destinations = self._parts.destinations
         self.pipeline.outlets.unjournaled.extend(there.offer for there in self._parts.destinations.values())
@@ -152,8 +170,9 @@ class App:
 
     async def _begin(self) -> None:
         """Journal how this start came about, before the first reading."""
+        assert self._beginning is not None
         self.status.refresh_clock()
-        recovery, recovered = self._journal.recovery, self._recovered
+        recovery, recovered = self._journal.recovery, self._beginning.recovered
         await self.pipeline.raise_again(recovered.missing)
         now_ns = self.clock.now_ns()
         if recovery.last_at_ns is not None and now_ns < recovery.last_at_ns:
@@ -170,17 +189,18 @@ class App:
         )
         for kind, fields in recovery_fields(recovery, self._journal.epoch):
             await self.pipeline.note(kind, fields)
-        await self._adopt_configuration(recovered)
+        await self._adopt_configuration(self._beginning)
+        self._beginning = None
+        compact_memory()
 
-    async def _adopt_configuration(self, recovered: Recovered) -> None:
-        shown = self._loaded.shown()
-        fields = configuration_fields(self._rules, self._tags, shown)
-        text = canonical_json(fields)
-        if self._state.get_item(CONFIGURATION) == text and recovered.version == self._rules.version:
+    async def _adopt_configuration(self, beginning: _Beginning) -> None:
+        text = canonical_json(beginning.configuration)
+        before = beginning.recovered.version
+        if self._state.get_item(CONFIGURATION) == text and before == beginning.rules.version:
             return
-        actor = "offline" if recovered.version is not None else "install"
+        actor = "offline" if before is not None else "install"
         digest = hashlib.sha256(text).hexdigest()
-        await self.pipeline.reconfigure(self._rules, {**fields, "digest": digest, "actor": actor})
+        await self.pipeline.reconfigure(beginning.rules, {**beginning.configuration, "digest": digest, "actor": actor})
         await self._save(lambda: self._state.put_item(CONFIGURATION, text))
         await self._save_snapshot()
 
@@ -252,14 +272,12 @@ class App:
         return sync_ns is not None and now_ns - sync_ns < SYNC_STUCK_NS
 
     async def _serve_http(self) -> None:
-        listen = self._loaded.config.console.listen
         ready = list(self._parts.drivers.values())
         await health.serve_http(
-            listen, self.counters, self.status.refresh_gauges, lambda: is_ready(ready), self.is_progressing
+            self._listen, self.counters, self.status.refresh_gauges, lambda: is_ready(ready), self.is_progressing
         )
 
-    def _make_destinations(self) -> dict[str, Destination]:
-        config = self._loaded.config
+    def _make_destinations(self, configured: Sequence[DestinationBase]) -> dict[str, Destination]:
         context = DestinationContext(
             clock=self.clock,
             counters=self.counters,
@@ -272,13 +290,13 @@ class App:
                 command=self._commands.handle,
                 end_unknown=self._end_unknown,
             ),
-            site=config.site.id,
-            agent=config.agent.name,
+            site=self._site.id,
+            agent=self._agent_name,
             epoch=self._journal.epoch,
             tags=self._tags,
             on_quarantine=self._quarantine,
         )
-        return {there.id: destination_factory(there.kind)(there, context) for there in config.destinations}
+        return {there.id: destination_factory(there.kind)(there, context) for there in configured}
 
     def _standing(self) -> list[dict[str, Any]]:
         now_ns = self.clock.now_ns()
@@ -320,6 +338,15 @@ def _origins(loaded: Loaded) -> dict[str, Origin]:
         there.id: Origin(frozenset(getattr(there, "commands", ())), getattr(there, "operator", False))
         for there in loaded.config.destinations
     }
+
+
+def compact_memory() -> None:
+    """Give the start's garbage back to the system, and let the collector skip what will live as long as the agent."""
+    gc.collect()
+    gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
+    if trim is not None:
+        trim(0)
 
 
 def _tag_table(tags: Sequence[Tag]) -> list[dict[str, Any]]:

@@ -29,14 +29,12 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     from agent.app import main
     from agent.config.errors import ConfigError
-    from agent.config.load import load
 
     try:
-        loaded = load(options.config)
+        return main(options.config)
     except ConfigError as error:
         print(error.to_text(pick("en", "zh-CN")), file=sys.stderr)
         return INVALID
-    return main(loaded)
 
 
 def _check(options: argparse.Namespace) -> int:

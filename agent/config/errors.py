@@ -95,6 +95,13 @@ class ConfigError(Exception):
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__(self.to_text())
 
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...]]]:
+        """Survive the way from another process: an exception is otherwise made again of its text alone."""
+        return ConfigError, (self.problems,)
+
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...]]]:
+        return ConfigError, (self.problems,)
+
     def to_text(self, language: str = "en") -> str:
         """All problems, one a line."""
         return "\n".join(problem.to_text(language) for problem in self.problems)
