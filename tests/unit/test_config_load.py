@@ -1,6 +1,7 @@
 """A valid configuration: files merged, defaults by sector, secrets masked, everything traced to its line."""
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,15 @@ def test_relative_paths_are_beside_the_configuration(tmp_path, monkeypatch):
     assert problem(tmp_path, text, env={"TOKEN": "x"}).path == "destinations[0].ca"
     write(tmp_path, "-", "pki/ca.pem")
     assert loaded(tmp_path, text, env={"TOKEN": "x"}).config.destinations[0].ca == str(tmp_path / "pki/ca.pem")
+
+
+def test_a_configuration_and_its_problems_survive_the_way_from_another_process(tmp_path):
+    result = loaded(tmp_path, PLANT + INFLUX, env={"TOKEN": "s3cret-token"})
+    copy = pickle.loads(pickle.dumps(result))
+    assert copy.shown() == result.shown()
+    assert copy.config.destinations[0].token == "s3cret-token"
+    assert copy.config.destinations[0].timeout.ns == 10**10
+    assert copy.tags == result.tags
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, HEAD + "x: 1\n")
+    assert pickle.loads(pickle.dumps(caught.value)).problems == caught.value.problems
