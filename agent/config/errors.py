@@ -99,9 +99,6 @@ class ConfigError(Exception):
         """Survive the way from another process: an exception is otherwise made again of its text alone."""
         return ConfigError, (self.problems,)
 
-    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Problem, ...]]]:
-        return ConfigError, (self.problems,)
-
     def to_text(self, language: str = "en") -> str:
         """All problems, one a line."""
         return "\n".join(problem.to_text(language) for problem in self.problems)
