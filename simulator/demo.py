@@ -17,11 +17,13 @@ from typing import Any, Final, TextIO
 
 from agent.core.clock import Clock, SystemClock
 from simulator.agent_child import AgentChild, AgentFailedError
-from simulator.balance import Balance, Truth, settle, unaccounted
+from simulator.balance import EXAMPLES_MAX, Balance, Truth, settle, unaccounted, wrong_reading
 from simulator.broker import Broker, BrokerError, free_port
 from simulator.davyfile import Setting, render
+from simulator.influx_lines import Point
 from simulator.influx_server import InfluxOptions, InfluxServer
 from simulator.instruments import Fault
+from simulator.intake import Received
 from simulator.narrator import Narrator, language_of
 from simulator.operator import Operator
 from simulator.platform import Platform
@@ -217,7 +219,7 @@ class Demo:
         balance.unaccounted = unaccounted(stage.platform.intake.readings, truth, first_ns, last_ns - LAST_POLLS_NS)
         counts = stage.platform.intake.counts
         balance.destinations[MQTT] = {"readings": counts.readings, "events": counts.events}
-        _count_points(balance, stage.influx)
+        _count_points(balance, stage.influx, truth)
         return balance
 
     def _on_action(self, action: Action) -> None:
@@ -237,13 +239,24 @@ def _outage_share(scenario: Scenario) -> float:
     return max((fault.to_ns - fault.from_ns for fault in faults), default=0) / scenario.duration.ns
 
 
-def _count_points(balance: Balance, influx: InfluxServer) -> None:
-    readings = sum(1 for _ in influx.points("davy"))
+def _count_points(balance: Balance, influx: InfluxServer, truth: Mapping[str, Truth]) -> None:
+    """What the database holds, against what the agent journaled and the devices said."""
+    points = list(influx.points("davy"))
     events = sum(1 for name in ("davy_alarm", "davy_audit") for _ in influx.points(name))
-    balance.destinations[INFLUX] = {"readings": readings, "events": events}
-    balance.lost += max(0, balance.journaled - readings)
+    balance.destinations[INFLUX] = {"readings": len(points), "events": events}
+    balance.lost += max(0, balance.journaled - len(points))
+    wrong = [text for point in points if (text := wrong_reading(_reading(point), truth)) is not None]
+    balance.wrong += len(wrong)
+    balance.problems += [f"{INFLUX}, wrong: {text}" for text in wrong[:EXAMPLES_MAX]]
     if influx.counts.conflicts:
         balance.problems.append(f"{influx.counts.conflicts} points overwrote others")
+
+
+def _reading(point: Point) -> Received:
+    """A point as a reading; a point knows its event time only."""
+    value, quality = point.fields.get("value"), point.fields["quality"]
+    number = float(value) if isinstance(value, float) else None
+    return Received(0, dict(point.tags)["tag"], point.time_ns, point.time_ns, number, int(quality))
 
 
 def _stop_counts(stats: Mapping[str, Any]) -> Mapping[str, int]:
