@@ -12,6 +12,8 @@ from agent.core.records import Record
 
 READING_BYTES: Final = 20
 """About what one reading takes in a message; decides how many go into one."""
+CACHE_MAX: Final = 4_096
+"""Layouts, and ranges of columns, whose JSON is remembered; beyond it starts anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +42,74 @@ def plan(records: Sequence[Record], message_bytes: int) -> Iterator[Sequence[Rec
         yield records[start:]
 
 
-def encode(records: Sequence[Record], after: int, origin: Origin) -> bytes:
-    """One message. The records are of one source and history (see :func:`plan`); ``after``: last record sent before."""
-    first = _batch(records[0])
-    tags, columns = _union([_batch(record).layout for record in records])
-    message: dict[str, Any] = {
-        "v": 1,
-        "site": origin.site,
-        "agent": origin.agent,
-        "epoch": origin.epoch,
-        "after": after,
-        "historical": first.historical,
-        "source": first.layout.source.value,
-        "tags": tags,
-        "blocks": [_block(record.seq, _batch(record), columns) for record in records],
-    }
-    if first.exercise:
-        message["exercise"] = True
-    return orjson.dumps(message)
+class Encoder:
+    """Makes messages; remembers what each layout looks like as JSON, nothing else."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._layouts: dict[bytes, _Known] = {}
+        self._ranges: dict[tuple[int, int], orjson.Fragment] = {}
+        self._tags: set[str] = set()
+        self._share_tags = False
+
+    def encode(self, records: Sequence[Record], after: int) -> bytes:
+        """One message; ``after``: the last record sent before. The records are one part of :func:`plan`."""
+        first = _batch(records[0])
+        tags, columns = self._table({_batch(record).layout.id: _batch(record).layout for record in records})
+        message: dict[str, Any] = {
+            "v": 1,
+            "site": self._origin.site,
+            "agent": self._origin.agent,
+            "epoch": self._origin.epoch,
+            "after": after,
+            "historical": first.historical,
+            "source": first.layout.source.value,
+            "tags": tags,
+            "blocks": [_block(record.seq, _batch(record), columns) for record in records],
+        }
+        if first.exercise:
+            message["exercise"] = True
+        return orjson.dumps(message)
+
+    def _table(self, layouts: dict[bytes, Layout]) -> tuple[orjson.Fragment, "dict[bytes, _Columns]"]:
+        """The tag table of a message as JSON, and where the tags of each layout stand in it."""
+        known = [self._know(key, layout) for key, layout in layouts.items()]
+        count = sum(len(each.tags) for each in known)
+        if self._share_tags and len(set[str]().union(*(each.tags for each in known))) < count:
+            return _merged(layouts)
+        columns: dict[bytes, _Columns] = {}
+        start = 0
+        for key, each in zip(layouts, known, strict=True):
+            end = start + len(each.tags)
+            columns[key] = _Columns(range(start, end), None if end - start == count else self._range(start, end))
+            start = end
+        return orjson.Fragment(b"[" + b",".join(each.text for each in known) + b"]"), columns
+
+    def _know(self, key: bytes, layout: Layout) -> "_Known":
+        known = self._layouts.get(key)
+        if known is None:
+            if len(self._layouts) >= CACHE_MAX:
+                self._layouts.clear()
+                self._tags.clear()
+            self._share_tags = self._share_tags or not self._tags.isdisjoint(layout.tags)
+            self._tags.update(layout.tags)
+            known = self._layouts[key] = _Known(frozenset(layout.tags), orjson.dumps(layout.tags)[1:-1])
+        return known
+
+    def _range(self, start: int, end: int) -> orjson.Fragment:
+        found = self._ranges.get((start, end))
+        if found is None:
+            if len(self._ranges) >= CACHE_MAX:
+                self._ranges.clear()
+            found = self._ranges[start, end] = orjson.Fragment(orjson.dumps(list(range(start, end))))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    tags: frozenset[str]
+    text: bytes
+    """The tags as JSON, without the brackets."""
 
 
 def _batch(record: Record) -> Batch:
@@ -75,21 +127,18 @@ class _Columns:
     """None: the layout is the whole table, in order."""
 
 
-def _union(layouts: Sequence[Layout]) -> tuple[list[str], dict[bytes, _Columns]]:
-    """The tag table of a message, and the columns of each layout in it."""
-    different = {layout.id: layout for layout in layouts}
+def _merged(layouts: dict[bytes, Layout]) -> tuple[orjson.Fragment, dict[bytes, _Columns]]:
+    """The table of layouts that share tags: each tag once."""
     at: dict[str, int] = {}
-    for layout in different.values():
+    for layout in layouts.values():
         for tag in layout.tags:
             at.setdefault(tag, len(at))
     columns: dict[bytes, _Columns] = {}
-    for key, layout in different.items():
+    for key, layout in layouts.items():
         positions = [at[tag] for tag in layout.tags]
-        if positions == list(range(len(at))):
-            columns[key] = _Columns(positions, None)
-        else:
-            columns[key] = _Columns(positions, orjson.Fragment(orjson.dumps(positions)))
-    return list(at), columns
+        is_whole = positions == list(range(len(at)))
+        columns[key] = _Columns(positions, None if is_whole else orjson.Fragment(orjson.dumps(positions)))
+    return orjson.Fragment(orjson.dumps(list(at))), columns
 
 
 def _block(seq: int, batch: Batch, columns: dict[bytes, _Columns]) -> dict[str, Any]:
@@ -113,7 +162,7 @@ def _add_values(block: dict[str, Any], batch: Batch) -> None:
         if quality and not exact and quality[0] and quality.count(quality[0]) == len(quality) and _is_empty(batch):
             block["v"], block["q"] = None, quality[0]
             return
-        exact |= {str(at): repr(value) for at, value in enumerate(values) if math.isinf(value)}
+        exact = {str(at): repr(value) for at, value in enumerate(values) if math.isinf(value)} | exact
     # orjson writes NaN and infinity as null; the latter stands in x.
     column: list[float | None] = [*values]
     block["v"] = column

@@ -14,7 +14,7 @@ from agent.core.records import Lane
 from agent.destinations.base import LanedDestination
 from agent.destinations.mqtt.config import Config
 from agent.destinations.mqtt.destination import make
-from tests.support.fake_broker import Answer, FakeBroker, HangUp
+from tests.support.fake_broker import Answer, FakeBroker, HangUp, seqs
 from tests.support.memory_journal import Site, alarm_fields, eventually
 
 OK = mqtt5.PubAckReasonCode.SUCCESS
@@ -42,15 +42,6 @@ async def running(site: Site, port: int, **options: Any) -> AsyncIterator[LanedD
         task = group.create_task(destination.run())
         yield destination
         task.cancel()
-
-
-def seqs(packets: list[mqtt5.PublishPacket]) -> list[int]:
-    """The seqs of readings or alarm messages, in the order in which they came."""
-    found: list[int] = []
-    for packet in packets:
-        message = json.loads(packet.payload)
-        found += [block["seq"] for block in message["blocks"]] if "blocks" in message else [message["seq"]]
-    return found
 
 
 def refuse_first(topic: str, code: Answer, times: int = 1) -> Callable[[mqtt5.PublishPacket], Answer]:
@@ -293,7 +284,7 @@ async def test_an_outage_is_two_log_lines(broker: FakeBroker, caplog: pytest.Log
     site = Site()
     caplog.set_level("INFO", "davy")
     async with running(site, broker.port, send=["alarms"]):
-        await eventually(lambda: len(broker.peers) == 1)
+        await eventually(lambda: [r.message for r in caplog.records] == ["destination up"])
         broker.connack = mqtt5.ConnAckPacket(reason_code=mqtt5.ConnAckReasonCode.SERVER_BUSY)
         broker.peers[0].drop()
         await eventually(lambda: len(broker.peers) >= 6)
@@ -317,3 +308,18 @@ async def test_the_same_client_id_taken_over_again_and_again_is_backed_off(broke
         status = destination.lanes[Lane.ALARMS].status()
     assert status["breaker"] == "open"
     assert "taken over" in status["error"].lower()
+
+
+async def test_a_stop_at_any_moment_ends_it(broker: FakeBroker) -> None:
+    site = Site()
+    site.standing["a"] = alarm_fields("a")
+    for n in range(3):
+        site.journal.batch([float(n)])
+        site.journal.alarm()
+    for turns in range(0, 120, 3):
+        async with asyncio.timeout(5), running(site, broker.port, commands=["receipt"]):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    for pause_ms in range(0, 20, 2):
+        async with asyncio.timeout(5), running(site, broker.port, commands=["receipt"]):
+            await asyncio.sleep(pause_ms / 1000)

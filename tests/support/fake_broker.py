@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -119,3 +120,12 @@ class FakeBroker:
         code = self.on_publish(packet)
         if code is not None and packet.packet_id is not None:
             peer.ack(packet.packet_id, code)
+
+
+def seqs(packets: list[mqtt5.PublishPacket]) -> list[int]:
+    """The seqs of readings or alarm messages, in the order in which they came."""
+    found: list[int] = []
+    for packet in packets:
+        message = json.loads(packet.payload)
+        found += [block["seq"] for block in message["blocks"]] if "blocks" in message else [message["seq"]]
+    return found

@@ -101,6 +101,7 @@ class Connection(aiomqtt.Client):
         self._incoming = incoming
         self._proofs: dict[int, asyncio.Future[int]] = {}
         self._window = asyncio.Semaphore(WINDOW_MAX)
+        self._is_connecting = False
         self.limits = Limits()
         self.gone: asyncio.Future[str] = self._loop.create_future()
         """Done when the connection has ended; the result says why."""
@@ -201,9 +202,11 @@ class Connection(aiomqtt.Client):
         self._drop("closed")
 
     def _drop(self, why: str) -> None:
+        self._lose(why)
+        if self._is_connecting:
+            return  # the socket is the thread's; once it is through, it comes here again
         # paho has no public way to close a socket that may never be writable again.
         self._client._sock_close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self._lose(why)
         if not self._disconnected.done():
             self._disconnected.set_result(None)
 
@@ -212,6 +215,7 @@ class Connection(aiomqtt.Client):
         done: asyncio.Future[None] = self._loop.create_future()
 
         def settle(error: Exception | None) -> None:
+            self._is_connecting = False
             if done.cancelled():
                 self._drop("cancelled")
             elif error is not None:
@@ -226,10 +230,14 @@ class Connection(aiomqtt.Client):
                 error = None
             except (OSError, ValueError) as found:
                 error = found
+            except RuntimeError:
+                if not self._loop.is_closed():
+                    raise
             finally:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: the agent has ended meanwhile
                     self._loop.call_soon_threadsafe(settle, error)
 
+        self._is_connecting = True
         threading.Thread(target=connect, name=self._name, daemon=True).start()
         await done
 

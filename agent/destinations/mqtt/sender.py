@@ -110,7 +110,7 @@ class ReadingsSender:
         self, connection: Connection, origin: readings.Origin, flow: Flow, proofs: Proofs, *, compress: bool
     ) -> None:
         self._connection = connection
-        self._origin = origin
+        self._encoder = readings.Encoder(origin)
         self._flow = flow
         self._proofs = proofs
         self._topic = f"{TOPICS}/{origin.site}/{origin.agent}/readings"
@@ -165,7 +165,7 @@ class ReadingsSender:
     ) -> list[tuple[Sequence[Record], int, "asyncio.Future[int] | None"]]:
         """Post one message, in smaller ones where the broker's maximum packet size asks for it."""
         try:
-            message = readings.encode(part, after, self._origin)
+            message = self._encoder.encode(part, after)
             if self._compressor is not None:
                 message = self._compressor.compress(message)
             return [(part, after, await self._connection.post(self._topic, message, properties=self._properties))]
