@@ -46,6 +46,8 @@ SNAPSHOT_EVERY_S: Final = 10.0
 SNAPSHOT_READINGS: Final = 1_000_000
 DRAIN_LIMIT_S: Final = 3.0
 """Destinations flush this long at a stop; SIGTERM to exit stays under five seconds."""
+STOP_LIMIT_S: Final = 10.0
+"""A stop that takes longer is a bug: it is logged with what hangs, and ends as a kill would, which loses nothing."""
 SYNC_STUCK_NS: Final = 60_000_000_000
 TURN_STUCK_NS: Final = 30_000_000_000
 
@@ -163,6 +165,7 @@ class App:
                     log.info("running", extra={"devices": len(drivers), "epoch": self._journal.epoch})
                     await stop.wait()
                     health.sd_notify("STOPPING=1")
+                    asyncio.get_running_loop().call_later(STOP_LIMIT_S, _give_up_stopping)
                 await self._end()
         await self.writer.close()
         self._state.close()
@@ -338,6 +341,13 @@ def _origins(loaded: Loaded) -> dict[str, Origin]:
         there.id: Origin(frozenset(getattr(there, "commands", ())), getattr(there, "operator", False))
         for there in loaded.config.destinations
     }
+
+
+def _give_up_stopping() -> None:
+    for task in asyncio.all_tasks():
+        where = [f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in task.get_stack()]
+        log.critical("the stop hangs", extra={"task": task.get_name(), "at": where})
+    os._exit(70)
 
 
 def compact_memory() -> None:

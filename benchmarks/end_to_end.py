@@ -6,6 +6,7 @@ arrival at a subscriber, which is later than the PUBACK would be.
 """
 
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import sys
@@ -86,6 +87,15 @@ def percentile(values: list[float], share: float) -> float | None:
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 1) if ordered else None
 
 
+def wait_until_ready(agent: AgentProcess) -> None:
+    """Until the first device answers."""
+    while True:
+        with contextlib.suppress(OSError):
+            if agent.metrics().get("davy_device_connected"):
+                return
+        time.sleep(0.1)
+
+
 def measure(case: Case, directory: Path, device_port: int) -> dict[str, object]:
     arrivals: list[float] = []
     with Mosquitto(directory / "broker") as broker:
@@ -96,6 +106,7 @@ def measure(case: Case, directory: Path, device_port: int) -> dict[str, object]:
             agent.start()
             assert agent.process is not None
             process = psutil.Process(agent.process.pid)
+            wait_until_ready(agent)
             time.sleep(WARM_UP_S)
             arrivals.clear()
             before, before_readings = process.cpu_times(), agent.metrics()["davy_journal_readings_total"]

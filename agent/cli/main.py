@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from agent.cli import demo, journal, live, replay, run
-from agent.cli.text import EXIT_CODES, pick
+from agent.cli.text import EXIT_CODES, INVALID, pick
+from agent.config.errors import ConfigError
 
 GROUPS = (run, live, journal, replay, demo)
 
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     try:
         return parsed.run(parsed)
+    except ConfigError as error:
+        print(error.to_text(pick("en", "zh-CN")), file=sys.stderr)
+        return INVALID
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone: nothing more to say, and no traceback about it
         return 0

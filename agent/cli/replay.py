@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from agent.cli.options import Commands, add_json, command
-from agent.cli.text import INVALID, OK, fail, local_time, pick
+from agent.cli.text import OK, fail, local_time, pick
 
 if TYPE_CHECKING:
     from rules.model import RuleBase
@@ -37,16 +36,11 @@ def add(commands: Commands) -> None:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from agent.config.errors import ConfigError
     from agent.config.load import load_rules
     from agent.replay import replay
     from drivers.replay import ReplayError
 
-    try:
-        rules, tags = load_rules(options.rules)
-    except ConfigError as error:
-        print(error.to_text(pick("en", "zh-CN")), file=sys.stderr)
-        return INVALID
+    rules, tags = load_rules(options.rules)
     try:
         for event in replay(options.data, cast("Sequence[RuleBase]", rules), tags, is_sorted=options.sort):
             print(json.dumps(event, ensure_ascii=False, sort_keys=True) if options.json else _human(event))

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 
 from agent.cli.options import Commands, add_config, add_json, command
 from agent.cli.text import INVALID, OK, WARNINGS, pick, print_json, say
@@ -28,13 +27,8 @@ def add(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from agent.app import main
-    from agent.config.errors import ConfigError
 
-    try:
-        return main(options.config)
-    except ConfigError as error:
-        print(error.to_text(pick("en", "zh-CN")), file=sys.stderr)
-        return INVALID
+    return main(options.config)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -77,13 +71,8 @@ def _schema(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from agent.config.errors import ConfigError
     from agent.config.load import load
 
-    try:
-        loaded = load(options.config)
-    except ConfigError as error:
-        print(error.to_text(pick("en", "zh-CN")), file=sys.stderr)
-        return INVALID
+    loaded = load(options.config)
     print(json.dumps(loaded.shown(), ensure_ascii=False, indent=2))
     return OK

@@ -214,8 +214,9 @@ class JournalWriter:
                 self._start_sync()
             under_way = self._syncing
             if under_way is not None:
-                await asyncio.shield(under_way)
-                # The result is adopted by the callback, which runs before this task goes on.
+                # Not the future itself: awaiting one that is done would go on before its callback has run, for ever.
+                await asyncio.wait([under_way])
+                under_way.result()
         return self._synced_seq
 
     async def wait(self, after: int) -> None:

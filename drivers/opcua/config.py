@@ -1,13 +1,21 @@
 """The configuration of an OPC UA device (spec/config.md, device ``dcs``)."""
 
-from typing import Literal, Self
+from dataclasses import replace
+from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from agent.config.base import DeviceBase, TagBase
 from agent.config.fields import Duration, Secret, Strict
+from agent.core.tags import Scaling, Tag
 from drivers.opcua.nodes import parse
+
+_SCALING: Final = {
+    "float32": Scaling(is_float32=True),
+    "float64": Scaling(is_float64=True),
+    "integer": Scaling(),
+}
 
 POLICIES = ("None",)
 """Security policies that this version has."""
@@ -94,3 +102,8 @@ class Config(DeviceBase):
         if self.retry.ns > self.retry_max.ns:
             raise ValueError(f"retry {self.retry} is longer than retry_max {self.retry_max}")
         return self
+
+    def tag(self, config: TagConfig) -> Tag:
+        """See :class:`DeviceBase`. A subscription has no fixed distance of readings."""
+        scaling = None if config.type is None else _SCALING[config.type]
+        return replace(super().tag(config), poll_ns=self.poll.ns if self.mode == "poll" else None, scaling=scaling)

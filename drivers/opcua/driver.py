@@ -10,8 +10,8 @@ from agent.core.batch import Layout, all_bad, split
 from agent.core.counters import labels
 from agent.core.ports import DriverContext, Inbox
 from agent.core.quality import Quality
-from agent.core.tags import Scaling, Tag
-from drivers.opcua.config import Config, TagConfig
+from agent.core.tags import Tag
+from drivers.opcua.config import Config
 from drivers.opcua.readings import Builder, Sample
 from drivers.opcua.schedule import first_tick_ns, next_tick_ns
 from drivers.opcua.session import LinkError, Notification, Session
@@ -23,11 +23,6 @@ log = logging.getLogger("davy.opcua")
 
 _NAMES_MAX: Final = 10
 """Most node names in one log line."""
-_SCALING: Final = {
-    "float32": Scaling(is_float32=True),
-    "float64": Scaling(is_float64=True),
-    "integer": Scaling(),
-}
 
 
 def make(config: Config, context: DriverContext) -> "OpcuaDriver":
@@ -44,7 +39,7 @@ class OpcuaDriver:
         self._counters = context.counters
         self._of = labels(device=config.id)
         self.layout = Layout(config.id, tuple(tag.id for tag in config.tags), config.source)
-        self.tags: Sequence[Tag] = tuple(_tag(config, tag) for tag in config.tags)
+        self.tags: Sequence[Tag] = tuple(config.tag(tag) for tag in config.tags)
         self._times = SourceTimes(len(config.tags), context.max_skew_ns)
         self._builder = Builder(self.layout, [tag.range for tag in config.tags], self._times)
         retry = (config.retry.ns, config.retry_max.ns)
@@ -313,19 +308,3 @@ class OpcuaDriver:
 def _grace_ns(session: Session) -> int:
     """How long a change may take to be notified once it can be read."""
     return 2 * session.publish_ns
-
-
-def _tag(config: Config, tag: TagConfig) -> Tag:
-    return Tag(
-        id=tag.id,
-        device=config.id,
-        name=tag.name,
-        unit=tag.unit,
-        kind=tag.kind,
-        range=tag.range,
-        # A subscription has no fixed distance of readings.
-        poll_ns=config.poll.ns if config.mode == "poll" else None,
-        scaling=None if tag.type is None else _SCALING[tag.type],
-        source=config.source,
-        location=tag.location,
-    )

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from agent.config.base import DestinationBase
-from agent.config.fields import Duration, Rate, Secret, Size
+from agent.config.fields import Duration, PathText, Rate, Secret, Size
 
 SCHEMES = {"mqtt": 1883, "mqtts": 8883}
 Command = Literal["receipt", "acknowledge"]
@@ -20,9 +20,9 @@ class Config(DestinationBase):
     url: str = Field(
         description="mqtt://host:1883 or mqtts://host:8883 (TLS)", examples=["mqtts://mq.example.com:8883"]
     )
-    ca: str | None = Field(None, description="PEM file with the CAs to trust; the system's where it is left out")
-    certificate: str | None = Field(None, description="PEM file with the client certificate and its chain")
-    private_key: str | None = Field(None, description="PEM file with the key of the client certificate")
+    ca: PathText | None = Field(None, description="PEM file with the CAs to trust; the system's where it is left out")
+    certificate: PathText | None = Field(None, description="PEM file with the client certificate and its chain")
+    private_key: PathText | None = Field(None, description="PEM file with the key of the client certificate")
     user: str | None = Field(None, description="user name for the broker")
     password: Secret | None = Field(None, description="password for the broker", examples=["${credential:mqtt}"])
     operator: bool = Field(default=False, description="its acknowledgements change the alarm's state")
