@@ -52,13 +52,14 @@ class BatchEncoder:
     def __init__(self) -> None:
         self._learned: dict[bytes, _Learned] = {}
 
-    def encode(self, batch: Batch) -> bytes:
-        """The batch as the body of a record; ValueError with more than 65,535 readings or uneven columns."""
+    def encode(self, batch: Batch, seq: int) -> RawRecord:
+        """The batch as a stored record; ValueError: more than 65,535 readings, uneven columns, too large."""
         count = len(batch.values)
         if count > COUNT_MAX:
             raise ValueError(f"{batch.layout.device}: {count} readings in a batch, at most {COUNT_MAX}")
         flags = 0
-        parts = [b"", self._values(batch)]
+        values, noise = self._values(batch)
+        parts = [b"", values]
         if batch.quality is not None:
             flags |= _HAS_QUALITY
             parts.append(_same_length(batch.quality, count))
@@ -73,9 +74,12 @@ class BatchEncoder:
             parts += (len(text).to_bytes(4, "little"), text)
         flags |= (_IS_HISTORICAL if batch.historical else 0) | (_IS_EXERCISE if batch.exercise else 0)
         parts[0] = _BATCH.pack(flags, count, batch.layout.id, batch.at_ns)
-        return b"".join(parts)
+        body = b"".join(parts)
+        if len(body) + len(noise) > RECORD_MAX:
+            raise ValueError(f"{batch.layout.device}: batch of {len(body) + len(noise)} bytes, at most {RECORD_MAX}")
+        return RawRecord(seq, Kind.READINGS, body, noise)
 
-    def _values(self, batch: Batch) -> bytes:
+    def _values(self, batch: Batch) -> tuple[bytes, bytes]:
         learned = self._learned.get(batch.layout.id)
         if learned is None:
             learned = self._learned[batch.layout.id] = _Learned(bytearray(), b"")
@@ -83,12 +87,12 @@ class BatchEncoder:
         if not learned.whole:
             learned.whole = bytes(learned.classes).replace(bytes((UNKNOWN,)), bytes((FLOAT32,)))
         classes = learned.whole if batch.index is None else bytes([learned.whole[i] for i in batch.index])
-        encoded, misfits = encode_values(batch.values, classes)
+        encoded, noise, misfits = encode_values(batch.values, classes)
         if misfits:
             learned.batches_until_next -= 1
             if learned.batches_until_next < 0 and _learn(learned, batch, misfits):
                 return self._values(batch)
-        return encoded
+        return encoded, noise
 
 
 def _learn(learned: _Learned, batch: Batch, misfits: Mapping[int, float]) -> bool:
@@ -113,17 +117,17 @@ def _same_length(column: Any, count: int) -> Any:
     return column
 
 
-def layout_id_of(body: bytes) -> tuple[bytes, int]:
-    """Layout id and number of readings of a batch's body."""
-    _, count, layout_id, _ = _BATCH.unpack_from(body)
+def layout_id_of(raw: RawRecord) -> tuple[bytes, int]:
+    """Layout id and number of readings of a stored batch."""
+    _, count, layout_id, _ = _BATCH.unpack_from(raw.body)
     return layout_id, count
 
 
-def decode_batch(body: bytes, layout_of: Callable[[bytes, int], Layout]) -> Batch:
+def decode_batch(raw: RawRecord, layout_of: Callable[[bytes, int], Layout]) -> Batch:
     """The inverse of :meth:`BatchEncoder.encode`; CodecError. ``layout_of`` gets id and least number of tags."""
-    reader = Reader(body)
+    reader, noise = Reader(raw.body), Reader(raw.noise)
     flags, count, layout_id, at_ns = _BATCH.unpack(reader.take(_BATCH.size))
-    values = decode_values(reader, count)
+    values = decode_values(reader, noise, count)
     quality = reader.take(count) if flags & _HAS_QUALITY else None
     index = decode_integers(reader, count, "I") if flags & _HAS_INDEX else None
     dt_ns = decode_integers(reader, count, "q") if flags & _HAS_DT else None
@@ -131,8 +135,8 @@ def decode_batch(body: bytes, layout_of: Callable[[bytes, int], Layout]) -> Batc
     exact: dict[int, str] = {}
     if flags & _HAS_EXACT:
         exact = dict(orjson.loads(reader.take(int.from_bytes(reader.take(4), "little"))))
-    if reader.offset != len(body):
-        raise CodecError(f"{len(body) - reader.offset} bytes too many")
+    if reader.offset != len(raw.body) or noise.offset != len(raw.noise):
+        raise CodecError("bytes left over")
     tags = count if index is None else max(index, default=-1) + 1
     return Batch(
         layout_of(layout_id, tags),
@@ -184,7 +188,7 @@ def decode(raw: RawRecord, layout_of: Callable[[bytes, int], Layout]) -> Record:
     """A stored record as it was appended; FormatError where its bytes are none."""
     try:
         if raw.kind is Kind.READINGS:
-            return Record(raw.seq, Kind.READINGS, batch=decode_batch(raw.body, layout_of))
+            return Record(raw.seq, Kind.READINGS, batch=decode_batch(raw, layout_of))
         if raw.kind is Kind.TICK:
             return Record(raw.seq, Kind.TICK, at_ns=_TICK.unpack(raw.body)[0])
         prev, own, body = chain_of(raw)

@@ -7,8 +7,9 @@ A *segment* file is a header and then frames. A *frame* is records that were app
     I CRC of the payload  I CRC of this header
 
 The CRCs (CRC32C) start from one of epoch and segment number, so a frame of another file is no frame here. The payload
-is the records one after the other, each ``kind, length, body``, compressed with zstd where that makes it smaller.
-Records of a segment have consecutive seqs; in the event log, where they have not, each body is led by its seq.
+is two parts, each compressed with zstd where that makes it smaller: the records one after the other (``B kind``,
+``I length``, ``I length of its noise``, body), led by its stored length, then the noise of the records one after the
+other. Records of a segment have consecutive seqs; in the event log, where they have not, each body is led by its seq.
 """
 
 import struct
@@ -41,6 +42,7 @@ COMPRESSED: Final = 8
 END_OF_APPEND: Final = 16
 """The last frame of what one append wrote: without it nothing of that append counts."""
 EXPLICIT_SEQS: Final = 32
+NOISE_COMPRESSED: Final = 64
 CHAINED_KINDS: Final = frozenset({Kind.ALARM, Kind.AUDIT})
 
 _FLAG_OF: Final = {Kind.READINGS: READINGS, Kind.ALARM: EVENTS, Kind.AUDIT: EVENTS, Kind.TICK: TICKS}
@@ -49,7 +51,8 @@ SEGMENT_MAGIC: Final = b"DAVYSEG\n"
 _SEGMENT: Final = struct.Struct("<8sHH16sQQqQQQ32sQ8s")
 SEGMENT_HEADER_SIZE: Final = _SEGMENT.size + _CRC.size
 
-_RECORD: Final = struct.Struct("<BI")
+_RECORD: Final = struct.Struct("<BII")
+_LENGTH: Final = struct.Struct("<I")
 _SEQ: Final = struct.Struct("<Q")
 
 
@@ -164,11 +167,17 @@ def is_intact(header: FrameHeader, payload: bytes, seed: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
-    """A record as stored: its seq, kind and body."""
+    """A record as stored: its seq, kind and bytes, those that are mostly noise apart."""
 
     seq: int
     kind: Kind
     body: bytes
+    noise: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes before compression."""
+        return _RECORD.size + len(self.body) + len(self.noise)
 
 
 class Compressor:
@@ -182,19 +191,17 @@ class Compressor:
         pieces: list[bytes] = []
         explicit = flags & EXPLICIT_SEQS
         for record in records:
-            size = len(record.body) + (_SEQ.size if explicit else 0)
-            pieces.append(_RECORD.pack(record.kind, size))
+            pieces.append(_RECORD.pack(record.kind, len(record.body), len(record.noise)))
             if explicit:
                 pieces.append(_SEQ.pack(record.seq))
             pieces.append(record.body)
             flags |= _FLAG_OF[record.kind]
         first, last = (records[0].seq, records[-1].seq) if records else (synced_to + 1, synced_to)
         raw = b"".join(pieces)
-        payload = self._zstd.compress(raw) if raw else raw
-        if len(payload) < len(raw):
-            flags |= COMPRESSED
-        else:
-            payload = raw
+        noise = b"".join([record.noise for record in records])
+        quiet, flags = self._shrink(raw, flags, COMPRESSED)
+        noise, flags = self._shrink(noise, flags, NOISE_COMPRESSED)
+        payload = _LENGTH.pack(len(quiet)) + quiet + noise if records else b""
         head = _FRAME.pack(
             FRAME_MAGIC,
             FORMAT_VERSION,
@@ -211,17 +218,23 @@ class Compressor:
         )
         return head + _CRC.pack(crc32c(head, seed)) + payload
 
+    def _shrink(self, data: bytes, flags: int, flag: int) -> tuple[bytes, int]:
+        if not data:
+            return data, flags
+        smaller = self._zstd.compress(data)
+        return (smaller, flags | flag) if len(smaller) < len(data) else (data, flags)
+
 
 def group(records: Sequence[RawRecord]) -> Iterator[list[RawRecord]]:
     """Cut what was appended together into frames of at most ``RAW_MAX`` raw bytes, or one bigger record."""
     pending: list[RawRecord] = []
     size = 0
     for record in records:
-        if pending and size + len(record.body) + _RECORD.size > RAW_MAX:
+        if pending and size + record.size > RAW_MAX:
             yield pending
             pending, size = [], 0
         pending.append(record)
-        size += len(record.body) + _RECORD.size
+        size += record.size
     if pending:
         yield pending
 
@@ -236,27 +249,36 @@ _decompressors: Final = _Decompressors()
 
 def unpack_payload(header: FrameHeader, payload: bytes) -> list[RawRecord]:
     """The records of an intact frame; FormatError where the bytes are none."""
-    raw = payload
-    if header.flags & COMPRESSED:
-        try:
-            raw = _decompressors.zstd.decompress(payload, max_output_size=header.raw_length)
-        except zstandard.ZstdError as error:
-            raise FormatError(f"frame with seq {header.first_seq}: {error}") from error
-    if len(raw) != header.raw_length:
-        raise FormatError(f"frame with seq {header.first_seq}: {len(raw)} bytes, {header.raw_length} expected")
-    records: list[RawRecord] = []
-    offset = 0
-    seq = header.first_seq
-    while offset < len(raw):
-        kind, size = _RECORD.unpack_from(raw, offset)
-        offset += _RECORD.size
-        start = offset
-        offset += size
-        if header.flags & EXPLICIT_SEQS:
-            (seq,) = _SEQ.unpack_from(raw, start)
-            start += _SEQ.size
-        records.append(RawRecord(seq, Kind(kind), raw[start:offset]))
-        seq += 1
-    if len(records) != header.records or offset != len(raw):
+    if not header.records:
+        return []
+    try:
+        (length,) = _LENGTH.unpack_from(payload)
+        raw = payload[_LENGTH.size : _LENGTH.size + length]
+        noise = payload[_LENGTH.size + length :]
+        if header.flags & COMPRESSED:
+            raw = _decompressors.zstd.decompress(raw)
+        if header.flags & NOISE_COMPRESSED:
+            noise = _decompressors.zstd.decompress(noise)
+        records = list(_split(header, raw, noise))
+    except (zstandard.ZstdError, struct.error, ValueError) as error:
+        raise FormatError(f"frame with seq {header.first_seq}: {error}") from error
+    if len(raw) != header.raw_length or len(records) != header.records:
         raise FormatError(f"frame with seq {header.first_seq}: {len(records)} records, {header.records} expected")
     return records
+
+
+def _split(header: FrameHeader, raw: bytes, noise: bytes) -> Iterator[RawRecord]:
+    offset = noise_offset = 0
+    seq = header.first_seq
+    while offset < len(raw):
+        kind, size, noise_size = _RECORD.unpack_from(raw, offset)
+        offset += _RECORD.size
+        if header.flags & EXPLICIT_SEQS:
+            (seq,) = _SEQ.unpack_from(raw, offset)
+            offset += _SEQ.size
+        end, noise_end = offset + size, noise_offset + noise_size
+        if end > len(raw) or noise_end > len(noise):
+            raise FormatError("record longer than its frame")
+        yield RawRecord(seq, Kind(kind), raw[offset:end], noise[noise_offset:noise_end])
+        offset, noise_offset = end, noise_end
+        seq += 1

@@ -46,7 +46,7 @@ def _count(figures: dict[str, Any], raw: RawRecord) -> None:
     figures["last_seq"] = raw.seq
     figures["records"][raw.kind.name.lower()] += 1
     if raw.kind is Kind.READINGS:
-        figures["readings"] += layout_id_of(raw.body)[1]
+        figures["readings"] += layout_id_of(raw)[1]
     elif raw.kind is Kind.AUDIT:
         fields = orjson.loads(chain_of(raw)[2])
         if fields.get("kind") in ("start", "stop"):

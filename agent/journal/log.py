@@ -19,7 +19,7 @@ from agent.core.records import Draft, Event, Kind, Lane, Record
 from agent.journal.encoding import BatchEncoder, Chain, chain_of, encode_event, encode_tick
 from agent.journal.errors import JournalError, JournalFullError
 from agent.journal.events_log import EventLog
-from agent.journal.format import CHAINED_KINDS, END_OF_APPEND, RECORD_MAX, Compressor, RawRecord, group
+from agent.journal.format import CHAINED_KINDS, END_OF_APPEND, Compressor, RawRecord, group
 from agent.journal.fs import FileSystem, OsFileSystem
 from agent.journal.layouts import LayoutStore
 from agent.journal.reading import Damaged, JournalReading
@@ -56,6 +56,7 @@ class Journal:
         self._unsynced_bytes = 0
         self._is_suspect = False
         self._is_seal_failing = False
+        self._is_closed = False
         self._counts = dict.fromkeys(Kind, 0)
         self._readings = 0
         self._last_events: dict[str, Mapping[str, Any]] = {}
@@ -180,20 +181,31 @@ class Journal:
                 raise kind(error.errno, f"journal: {error.strerror or error}") from error
 
     def _append(self, drafts: Sequence[Draft], recorded_ns: int) -> list[Record]:
+        records, raws, chain = self._encode(drafts, recorded_ns)
+        has_readings = any(record.kind is Kind.READINGS for record in records)
+        frame_number = self._write(raws, recorded_ns, has_readings=has_readings)
+        # Nothing below can fail: the records are in the journal.
+        tail = self._files.tail
+        with self._state_lock:
+            self._frame_number = frame_number
+            self._last_seq = raws[-1].seq
+            self._chain = chain
+            self._unsynced.append((raws[-1].seq, raws))
+            self._unsynced_bytes += _size_of(raws)
+            if tail is not None:
+                tail.written_end = tail.segment.end
+        self._count(records)
+        return records
+
+    def _encode(self, drafts: Sequence[Draft], recorded_ns: int) -> tuple[list[Record], list[RawRecord], Chain]:
         records: list[Record] = []
         raws: list[RawRecord] = []
         chain = self._chain
-        seq = self._last_seq
-        for draft in drafts:
-            seq += 1
+        for seq, draft in enumerate(drafts, self._last_seq + 1):
             if isinstance(draft, Batch):
                 self._files.layouts.register(draft.layout)
-                record, raw = (
-                    Record(seq, Kind.READINGS, draft),
-                    RawRecord(seq, Kind.READINGS, self._encoder.encode(draft)),
-                )
-                if len(raw.body) > RECORD_MAX:
-                    raise ValueError(f"batch of {len(raw.body)} bytes, at most {RECORD_MAX}")
+                record = Record(seq, Kind.READINGS, draft)
+                raw = self._encoder.encode(draft, seq)
             elif isinstance(draft, Event):
                 record, raw = encode_event(draft, seq, self.epoch, recorded_ns, chain.head)
                 chain = Chain(record.hash, seq)
@@ -201,20 +213,7 @@ class Journal:
                 record, raw = encode_tick(draft, seq)
             records.append(record)
             raws.append(raw)
-        has_readings = any(record.kind is Kind.READINGS for record in records)
-        frame_number = self._write(raws, recorded_ns, has_readings=has_readings)
-        # Nothing below can fail: the records are in the journal.
-        tail = self._files.tail
-        with self._state_lock:
-            self._frame_number = frame_number
-            self._last_seq = seq
-            self._chain = chain
-            self._unsynced.append((seq, raws))
-            self._unsynced_bytes += _size_of(raws)
-            if tail is not None:
-                tail.written_end = tail.segment.end
-        self._count(records)
-        return records
+        return records, raws, chain
 
     def _write(self, raws: list[RawRecord], recorded_ns: int, *, has_readings: bool) -> int:
         tail = self._files.tail
@@ -303,7 +302,7 @@ class Journal:
         with self._state_lock:
             while self._unsynced and self._unsynced[0][0] <= target:
                 self._unsynced_bytes -= _size_of(self._unsynced.popleft()[1])
-            tail.synced_end = end
+            tail.mark_synced(end)
             self._synced_seq = target
 
     def _write_again(self) -> None:
@@ -376,7 +375,10 @@ class Journal:
         }
 
     def close(self) -> None:
-        """Sync, prove it with an empty frame, and let go of the directory. JournalError when the sync failed."""
+        """Sync, prove it with an empty frame, let go of the directory; once. JournalError when the sync failed."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             self.sync()
             tail = self._files.tail
@@ -395,4 +397,4 @@ class Journal:
 
 
 def _size_of(raws: Sequence[RawRecord]) -> int:
-    return sum([len(raw.body) for raw in raws])
+    return sum([raw.size for raw in raws])

@@ -280,7 +280,7 @@ def test_on_a_full_disk_readings_are_refused_first_then_everything_and_all_is_ta
             with pytest.raises(JournalFullError):
                 journal.append([batch(k) for k in range(500)], now)
     assert caught.value.errno == errno.ENOSPC
-    assert journal.last_seq > before + 100, "the reserve took no alarms"
+    assert journal.last_seq > before + 50, "the reserve took no alarms"
     journal.sync()
     assert essences(r for r in read_all(journal) if r.kind is not Kind.READINGS) == essences(
         r for r in accepted if r.kind is not Kind.READINGS
