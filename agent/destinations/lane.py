@@ -284,12 +284,14 @@ class Lane:
 
     async def _send_offered(self, sender: Sender) -> None:
         while self._offered:
-            record = self._offered[0]
+            passed = self.options.filter.apply([self._offered[0]])
             try:
-                await sender.send([record], self._after)
+                if passed.records:
+                    await sender.send(passed.records, self._after)
             except RejectedError as error:
                 # It will come again with its seq, once it is journaled.
                 log.error("record that is not journaled was rejected", extra=self._extra(error))
+            passed.commit()
             self._offered.popleft()
             self._progress += 1
             self._note_up()

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import mqtt5
@@ -323,3 +325,39 @@ async def test_a_stop_at_any_moment_ends_it(broker: FakeBroker) -> None:
     for pause_ms in range(0, 20, 2):
         async with asyncio.timeout(5), running(site, broker.port, commands=["receipt"]):
             await asyncio.sleep(pause_ms / 1000)
+
+
+async def test_many_connections_leave_no_file_descriptor_thread_or_task_behind(broker: FakeBroker) -> None:
+    site = Site()
+    site.journal.alarm()
+
+    def leftovers() -> tuple[int, int]:
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    async with running(site, broker.port):
+        await eventually(lambda: len(broker.peers) >= 2)
+        before, tasks = leftovers(), len(asyncio.all_tasks())
+        for n in range(25):
+            count = len(broker.peers)
+            broker.connack = None if n % 5 == 0 else mqtt5.ConnAckPacket()
+            for peer in broker.peers[-2:]:
+                peer.drop()
+            await eventually(lambda count=count: len(broker.peers) > count)
+            broker.connack = mqtt5.ConnAckPacket()
+        await eventually(lambda: site.counters.total("send_errors") >= 25)
+        for peer in broker.peers[:-2]:
+            peer.drop()
+        await eventually(lambda: leftovers()[0] <= before[0] + 4 and leftovers()[1] <= before[1] + 2)
+        assert len(asyncio.all_tasks()) <= tasks + 8
+
+
+async def test_an_alarm_below_the_least_priority_is_not_sent_though_no_disk_took_it(broker: FakeBroker) -> None:
+    site = Site()
+    record = site.journal.alarm()
+    site.journal.records.clear()
+    async with running(site, broker.port, min_priority="high") as destination:
+        for name, priority in (("low", "low"), ("high", "high")):
+            fields = alarm_fields(name) | {"priority": priority, "seq": None}
+            destination.offer(type(record)(0, record.kind, fields=fields))
+        await eventually(lambda: len(broker.on("/alarms")) == 1)
+    assert json.loads(broker.on("/alarms")[0].payload)["alarm"] == "high"

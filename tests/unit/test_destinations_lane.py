@@ -393,3 +393,24 @@ def test_report_change_lets_quality_changes_text_and_history_through() -> None:
         assert passed.filtered_records == 0
 
     play(story)
+
+
+def test_a_lane_that_is_down_reads_nothing_so_an_outage_costs_no_memory() -> None:
+    async def story(site: Site, script: Script) -> None:
+        reads = 0
+        read = site.journal.read
+
+        async def counted(*arguments: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await read(*arguments)
+
+        site.journal.read = counted  # type: ignore[method-assign]
+        script.on_open = lambda: fail(())
+        async with running(site, script):
+            for n in range(1_000):
+                site.journal.batch([float(n)])
+                await asyncio.sleep(1)
+            assert reads == 0
+
+    play(story)

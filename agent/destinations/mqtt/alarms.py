@@ -113,7 +113,7 @@ class AlarmsSender:
             if isinstance(proof, RefusedError):
                 error: RefusedError | None = proof
             else:
-                error = await self._options.proofs.settle(self._connection, proof)
+                error = await self._options.proofs.settle(self._connection, self._topics[record.kind], proof)
             if error is not None:
                 refused.append(record.seq)
                 reason = str(error)

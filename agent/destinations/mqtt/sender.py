@@ -46,9 +46,9 @@ class Proofs:
         self._destination = destination
         self._counters = counters
         self._of = labels(destination=destination)
-        self._is_unheard = False
+        self._unheard: set[str] = set()
 
-    async def settle(self, connection: Connection, proof: "asyncio.Future[int]") -> RefusedError | None:
+    async def settle(self, connection: Connection, topic: str, proof: "asyncio.Future[int]") -> RefusedError | None:
         """None when proved; the error where the broker blames this message; UnavailableError for all else."""
         try:
             code = await connection.proved(proof)
@@ -56,16 +56,17 @@ class Proofs:
             if error.code in MESSAGE_FAULTS:
                 return error
             raise UnavailableError(str(error)) from error
-        self._note_subscribers(is_unheard=code == NO_SUBSCRIBERS)
+        self._note_subscribers(topic, is_unheard=code == NO_SUBSCRIBERS)
         return None
 
-    def _note_subscribers(self, *, is_unheard: bool) -> None:
+    def _note_subscribers(self, topic: str, *, is_unheard: bool) -> None:
         if is_unheard:
             self._counters.add("unheard_messages", of=self._of)
-        if is_unheard != self._is_unheard:
-            self._is_unheard = is_unheard
-            text = "broker takes messages, but nobody subscribes" if is_unheard else "somebody subscribes again"
-            log.warning(text, extra={"destination": self._destination})
+        if is_unheard == (topic in self._unheard):
+            return
+        self._unheard ^= {topic}
+        text = "broker takes messages, but nobody subscribes" if is_unheard else "somebody subscribes again"
+        log.warning(text, extra={"destination": self._destination, "topic": topic})
 
 
 class Retained:
@@ -153,7 +154,7 @@ class ReadingsSender:
             await asyncio.sleep(0)  # a long chunk must not keep the loop from an alarm
         divisible: list[tuple[Sequence[Record], int]] = []
         for part, before, proof in waiting:
-            error = None if proof is None else await self._proofs.settle(self._connection, proof)
+            error = None if proof is None else await self._proofs.settle(self._connection, self._topic, proof)
             if error is not None and len(part) > 1:
                 divisible.append((part, before))
             elif error is not None:
