@@ -41,7 +41,7 @@ class EventLog:
 
     @property
     def last_seq(self) -> int:
-        """The last seq that is durably here; 0 where there is none."""
+        """Every alarm, audit and tick record up to this seq is durably here; 0 where nothing was copied yet."""
         return self.files[-1].last_seq if self.files else 0
 
     @property
@@ -80,7 +80,8 @@ class EventLog:
         file = self._fs.open(last.path, writable=True)
         try:
             items = list(FrameScanner(file, last.seed, SEGMENT_HEADER_SIZE, last.size).scan())
-            proof = max((item.header.synced_to for item in items if isinstance(item, Frame)), default=0)
+            # The mark at the end of a copy was written with it, so it proves nothing about it.
+            proof = max((i.header.synced_to for i in items if isinstance(i, Frame) and i.header.records), default=0)
             last.end = SEGMENT_HEADER_SIZE
             for item in items:
                 if isinstance(item, Damage) and proof <= last.last_seq:
@@ -94,18 +95,21 @@ class EventLog:
         finally:
             file.close()
 
-    def append(self, records: Sequence[RawRecord], epoch: str, now_ns: int) -> None:
-        """Copy records with seqs above ``last_seq``, durably; OSError, and then nothing was appended."""
-        fresh = [record for record in records if record.seq > self.last_seq]
-        if not fresh:
+    def append(self, records: Sequence[RawRecord], upto: int, epoch: str, now_ns: int) -> None:
+        """Copy what is above ``last_seq``, durably; ``records`` are all there are up to ``upto``.
+
+        OSError: nothing counts as copied.
+        """
+        if upto <= self.last_seq:
             return
+        fresh = [record for record in records if record.seq > self.last_seq]
         current = self.files[-1] if self.files else None
         if current is None or current.epoch != epoch or current.end >= self._file_size:
-            current = self._begin(epoch, fresh[0].seq, now_ns)
+            current = self._begin(epoch, self.last_seq + 1, now_ns)
         data = b"".join(
             self._compressor.frame(part, 0, self.last_seq, seed=current.seed, flags=EXPLICIT_SEQS)
             for part in group(fresh)
-        )
+        ) + self._compressor.frame([], 0, upto, seed=current.seed)
         file = self._fs.open(current.path, create=True)
         try:
             write_all(file, data, current.end)
@@ -119,7 +123,7 @@ class EventLog:
             file.close()
         current.end += len(data)
         current.size = max(current.size, current.end)
-        current.last_seq = fresh[-1].seq
+        current.last_seq = upto
 
     def _begin(self, epoch: str, first_seq: int, now_ns: int) -> Segment:
         number = self.files[-1].number + 1 if self.files else 1

@@ -72,6 +72,10 @@ class FormatError(ValueError):
     """The bytes are not what they should be: damaged, or of another version."""
 
 
+class UnknownVersionError(FormatError):
+    """Intact, but written by a newer version of Davy: touch nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentHeader:
     """What stands at the start of a segment; ``previous_*`` tell where the segment before it ends for good."""
@@ -116,7 +120,7 @@ class SegmentHeader:
         if magic != SEGMENT_MAGIC or _CRC.unpack_from(data, _SEGMENT.size)[0] != crc32c(head):
             raise FormatError("segment header damaged")
         if version > FORMAT_VERSION:
-            raise FormatError(f"segment of format {version}; this version reads up to {FORMAT_VERSION}")
+            raise UnknownVersionError(f"segment of format {version}; this version reads up to {FORMAT_VERSION}")
         return SegmentHeader(str(uuid.UUID(bytes=epoch)), *numbers)
 
 
@@ -156,7 +160,7 @@ def parse_frame_header(data: bytes, offset: int, seed: int) -> FrameHeader | Non
         data, offset
     )
     if version > FORMAT_VERSION:
-        raise FormatError(f"frame of format {version}; this version reads up to {FORMAT_VERSION}")
+        raise UnknownVersionError(f"frame of format {version}; this version reads up to {FORMAT_VERSION}")
     return FrameHeader(flags, stored, raw, records, first, last, number, synced_to, payload_crc)
 
 
@@ -217,6 +221,16 @@ class Compressor:
             crc32c(payload, seed),
         )
         return head + _CRC.pack(crc32c(head, seed)) + payload
+
+    def append(self, records: Sequence[RawRecord], number: int, synced_to: int, seed: int) -> tuple[bytes, int]:
+        """Records with consecutive seqs as frames numbered after ``number``, the last of which closes the append."""
+        parts = list(group(records))
+        frames: list[bytes] = []
+        for part in parts:
+            number += 1
+            flags = END_OF_APPEND if part is parts[-1] else 0
+            frames.append(self.frame(part, number, synced_to, seed=seed, flags=flags))
+        return b"".join(frames), number
 
     def _shrink(self, data: bytes, flags: int, flag: int) -> tuple[bytes, int]:
         if not data:

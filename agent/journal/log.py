@@ -19,7 +19,7 @@ from agent.core.records import Draft, Event, Kind, Lane, Record
 from agent.journal.encoding import BatchEncoder, Chain, chain_of, encode_event, encode_tick
 from agent.journal.errors import JournalError, JournalFullError
 from agent.journal.events_log import EventLog
-from agent.journal.format import CHAINED_KINDS, END_OF_APPEND, Compressor, RawRecord, group
+from agent.journal.format import CHAINED_KINDS, END_OF_APPEND, Compressor, RawRecord, UnknownVersionError
 from agent.journal.fs import FileSystem, OsFileSystem
 from agent.journal.layouts import LayoutStore
 from agent.journal.reading import Damaged, JournalReading
@@ -72,7 +72,7 @@ class Journal:
         machine_id: str,
         delivered: Mapping[str, int],
     ) -> Self:
-        """Open or create. ``delivered``: the highest seq each cursor stands at. OSError, LockedError."""
+        """Open or create. ``delivered``: the highest seq each cursor stands at. OSError, LockedError, JournalError."""
         fs = OsFileSystem() if fs is None else fs
         fs.make_directory(options.directory)
         unlock = fs.lock(options.directory / "LOCK")
@@ -81,7 +81,7 @@ class Journal:
             layouts = LayoutStore(fs, options.directory / "layouts")
             events = EventLog(fs, options.directory / "events", segment_size)
             opening = Opening(fs, options.directory, events.last_seq, delivered)
-            found = opening.run(now_ns, machine_id, str(options.directory))
+            found = opening.run(now_ns, machine_id, str(options.directory.absolute()))
             files = SegmentFiles(fs, options, max_size, segment_size, events, layouts)
             files.begin_with(found, now_ns)
             journal = cls(options, fs, files, unlock)
@@ -89,6 +89,10 @@ class Journal:
             if not files.segments:
                 with suppress(OSError):  # a full disk is no reason not to start; the first append tries again
                     files.roll(0, found.last_seq, found.chain, now_ns, has_readings=False)
+            fs.sync_directory(options.directory)
+        except UnknownVersionError as error:
+            unlock()
+            raise JournalError(errno.ENOTSUP, f"journal: {error}") from error
         except BaseException:
             unlock()
             raise
@@ -234,15 +238,7 @@ class Journal:
         return number
 
     def _frames(self, raws: list[RawRecord], seed: int) -> tuple[bytes, int]:
-        """The records as frames; the last one closes the append."""
-        parts = list(group(raws))
-        number = self._frame_number
-        frames: list[bytes] = []
-        for part in parts:
-            number += 1
-            flags = END_OF_APPEND if part is parts[-1] else 0
-            frames.append(self._compressor.frame(part, number, self._synced_seq, seed=seed, flags=flags))
-        return b"".join(frames), number
+        return self._compressor.append(raws, self._frame_number, self._synced_seq, seed)
 
     def _roll(self, size: int, now_ns: int, *, has_readings: bool) -> Tail:
         """Begin the next segment. All before it is synced first, so only the last segment can have a torn end."""

@@ -99,6 +99,7 @@ class Opening:
         self._chain = Chain(GENESIS, 0)
         self._frame_number = 0
         self._is_tail_usable = False
+        self._newest: Frame | None = None
 
     def run(self, now_ns: int, machine_id: str, own_path: str) -> Found:
         """Look at everything; OSError where the directory cannot be used at all."""
@@ -233,6 +234,8 @@ class Opening:
             items = list(FrameScanner(file, last.seed, SEGMENT_HEADER_SIZE, last.size).scan())
             proof = max([self._proof, *(i.header.synced_to for i in items if isinstance(i, Frame))])
             self._follow(last, items, proof)
+            if self._newest is not None:
+                self._recovery.last_at_ns = time_of(self._newest.records()[-1])
             self._is_tail_usable = header is not None
             if last.end < last.size:
                 self._cut(last, file.pread(last.size - last.end, last.end))
@@ -286,7 +289,7 @@ class Opening:
         last.last_seq = header.last_seq  # an empty frame, the mark of a clean stop, names the last seq before it
         if not header.records:
             return
-        self._recovery.last_at_ns = time_of(frame.records()[-1])
+        self._newest = frame
         if header.flags & EVENTS:
             self._chain_through(frame)
 

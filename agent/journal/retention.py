@@ -77,3 +77,17 @@ def eviction_of(
         delivered=segment.last_seq <= delivered_seq,
         short_of_keep_ns=max(0, keep_ns - age_ns),
     )
+
+
+def joined(earlier: Eviction, later: Eviction) -> Eviction:
+    """Two evictions that follow each other, as one."""
+    readings = dict(earlier.readings)
+    for device, count in later.readings.items():
+        readings[device] = readings.get(device, 0) + count
+    return Eviction(
+        earlier.first_seq,
+        later.last_seq,
+        readings,
+        delivered=earlier.delivered and later.delivered,
+        short_of_keep_ns=max(earlier.short_of_keep_ns, later.short_of_keep_ns),
+    )

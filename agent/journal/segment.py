@@ -13,6 +13,7 @@ from agent.journal.format import (
     FrameHeader,
     RawRecord,
     SegmentHeader,
+    UnknownVersionError,
     is_intact,
     parse_frame_header,
     seed_of,
@@ -159,9 +160,11 @@ class FrameScanner:
 
 
 def read_segment_header(file: File) -> SegmentHeader | None:
-    """The header; None where it is damaged or was never written."""
+    """The header; None where it is damaged or was never written. UnknownVersionError."""
     try:
         return SegmentHeader.unpack(file.pread(SEGMENT_HEADER_SIZE, 0))
+    except UnknownVersionError:
+        raise
     except FormatError:
         return None
 

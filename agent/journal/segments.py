@@ -14,7 +14,7 @@ from agent.journal.format import EVENTS, READINGS, SEGMENT_HEADER_SIZE, TICKS, R
 from agent.journal.fs import File, FileSystem, write_all
 from agent.journal.layouts import LayoutStore
 from agent.journal.recovery import Found
-from agent.journal.retention import Eviction, JournalOptions, eviction_of, next_to_evict
+from agent.journal.retention import Eviction, JournalOptions, eviction_of, joined, next_to_evict
 from agent.journal.segment import Frame, FrameScanner, Segment, segment_name
 
 log: Final = logging.getLogger("davy.journal")
@@ -196,8 +196,9 @@ class SegmentFiles:
         ended_ns = self.segments[0].created_ns
         eviction = eviction_of(oldest, readings, self.delivered_seq, now_ns, ended_ns, self._options.keep_ns)
         self._evicted_readings += sum(readings.values())
-        if len(self._evictions) < EVICTIONS_KEPT:
-            self._evictions.append(eviction)
+        if len(self._evictions) >= EVICTIONS_KEPT:  # nobody takes them: fewer, larger ones
+            eviction = joined(self._evictions.pop(), eviction)
+        self._evictions.append(eviction)
         log.info("readings given up", extra={"first_seq": oldest.first_seq, "last_seq": oldest.last_seq})
         return True
 
@@ -341,7 +342,7 @@ class SegmentFiles:
                         copies += [raw for raw in item.records() if raw.kind is not Kind.READINGS]
             finally:
                 file.close()
-            self.events.append(copies, segment.epoch, segment.created_ns)
+            self.events.append(copies, segment.last_seq, segment.epoch, segment.created_ns)
             segment.is_sealed = True
 
     def stats(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from agent.core.ports import Chunk
 from agent.core.records import Draft, Lane, Record
 from agent.journal.errors import JournalError, JournalFullError
 from agent.journal.log import Journal
-from agent.journal.reading import weight_of
+from agent.journal.reading import Damaged, weight_of
 from agent.journal.retention import Eviction
 
 log: Final = logging.getLogger("davy.journal")
@@ -141,7 +141,6 @@ class JournalWriter:
         self.last_progress_ns = self._clock.monotonic_ns()
         self._counters.add("journal_records", len(records))
         self._counters.add("journal_readings", sum([record.readings for record in records]))
-        self._counters.put("journal_bytes", self._journal.size)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -178,6 +177,7 @@ class JournalWriter:
         self._sync_seconds += 0.0 if started_ns is None else (now_ns - started_ns) / 1e9
         self._counters.add("journal_syncs")
         self._counters.put("journal_sync_seconds", self._sync_seconds)
+        self._counters.put("journal_bytes", self._journal.size)
         if self._is_sync_failing:
             self._is_sync_failing = False
             log.warning("journal syncs again")
@@ -245,6 +245,10 @@ class JournalWriter:
     def take_evictions(self) -> list[Eviction]:
         """What was given up since the last call; becomes ``evicted`` audit records."""
         return self._journal.take_evictions()
+
+    def take_damage(self) -> list[Damaged]:
+        """What readers found damaged since the last call; becomes ``gap`` audit records."""
+        return self._journal.take_damage()
 
     def stats(self) -> dict[str, Any]:
         """Figures for operators; JSON types."""

@@ -212,8 +212,13 @@ class FakeFileSystem:
 
     def sync_directory(self, directory: Path) -> None:
         self.call(f"sync_directory {directory.name}")
-        self._durable = dict(self._nodes)
-        self._pending.clear()
+        waiting: list[tuple[str, Path, Path | None, Node | None]] = []
+        for kind, path, target, node in self._pending:
+            if path.parent == directory:
+                _apply_entry(self._durable, kind, path, target, node)
+            else:
+                waiting.append((kind, path, target, node))
+        self._pending = waiting
 
     def space(self, directory: Path) -> Space:
         return Space(self.capacity, self.free())

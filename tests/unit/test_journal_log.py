@@ -10,6 +10,7 @@ import pytest
 from agent.core.batch import Batch, Layout
 from agent.core.records import GENESIS, Event, Kind, Lane
 from agent.journal.chain import verify
+from agent.journal.format import SEGMENT_HEADER_SIZE, crc32c
 from agent.journal.fs import LockedError
 from agent.journal.log import JournalError, JournalFullError
 from tests.support.fake_fs import FakeFileSystem
@@ -146,6 +147,37 @@ def test_readings_of_a_lost_layout_keep_their_values_until_it_is_registered_agai
     found = read_all(journal)[0]
     assert found.batch is not None
     assert found.batch.layout == lost
+
+
+def test_a_journal_of_a_newer_version_is_left_alone() -> None:
+    fs = FakeFileSystem()
+    journal = open_journal(fs)
+    fill(journal, 5)
+    journal.close()
+    path = DIRECTORY / "segments" / "0000000001.seg"
+    content = fs.content(path)
+    head = bytearray(content[: SEGMENT_HEADER_SIZE - 4])
+    head[8] = 2
+    content[:SEGMENT_HEADER_SIZE] = head + crc32c(bytes(head)).to_bytes(4, "little")
+    before = {path: bytes(fs.content(path)) for path in fs.paths()}
+    with pytest.raises(JournalError, match="format 2"):
+        open_journal(fs)
+    assert {path: bytes(fs.content(path)) for path in fs.paths()} == before
+
+
+def test_quiet_segments_are_sealed_once_and_not_looked_at_again() -> None:
+    fs = FakeFileSystem()
+    journal = open_journal(fs, options(segment_size=4 << 10))
+    journal.append([alarm(0)], START)
+    for n in range(600):
+        journal.append([batch(n)], START)
+    journal.sync()
+    journal.close()
+    journal = open_journal(fs, options(segment_size=4 << 10))
+    sealed = [segment.is_sealed for segment in journal._files.segments]
+    assert len(sealed) > 5
+    assert all(sealed[:-1])
+    assert [record.seq for record in read_all(journal, Lane.ALARMS)] == [1]
 
 
 # ── epochs ────────────────────────────────────────────────────────────────────
