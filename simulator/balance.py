@@ -15,7 +15,8 @@ POLLED_AGE_MAX_NS: Final = 1_500_000_000
 """A polled value is from the poll's own reply: older than poll and timeout together, it is made up."""
 REPORTED_AGE_MAX_NS: Final = 2_000_000_000
 """A value that a server reports may have been overtaken by a newer one this long before it was read."""
-PROBE_NS: Final = 250_000_000
+PROBE_NS: Final = 490_000_000
+"""A little under the demo's poll: what is followed by another reply sooner was a probe, not a poll."""
 EXAMPLES_MAX: Final = 5
 
 
