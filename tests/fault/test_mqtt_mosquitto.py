@@ -156,6 +156,20 @@ async def test_a_retained_alarm_that_nobody_knows_is_ended_but_one_that_the_back
     assert json.loads(platform.retained["alarms/active/standing"])["alarm"] == "standing"
 
 
+async def test_a_standing_alarm_below_the_least_priority_is_emptied_but_not_ended(
+    mosquitto: Mosquitto, platform: Platform
+) -> None:
+    low = alarm_fields("low") | {"priority": "low", "event": None}
+    async with aiomqtt.Client("127.0.0.1", mosquitto.port) as other:
+        await other.publish(f"{BASE}/alarms/active/low", json.dumps(low), qos=1, retain=True)
+    site = Site()
+    site.standing = {"low": low, "high": alarm_fields("high")}
+    async with running(site, mosquitto.port, send=["alarms"], min_priority="high"):
+        await eventually(lambda: platform.retained.get("alarms/active/low") == b"")
+        await eventually(lambda: "alarms/active/high" in platform.retained)
+    assert site.ended == []
+
+
 async def test_commands_are_answered_where_the_asker_listens(mosquitto: Mosquitto, platform: Platform) -> None:
     site = Site()
     async with (

@@ -1,7 +1,6 @@
 """The loop of a lane, on a scripted sender and virtual time."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -9,16 +8,13 @@ import pytest
 
 from agent.core.clock import VirtualClock, VirtualTimeLoop
 from agent.core.counters import labels
-from agent.core.events import Priority
 from agent.core.ports import RejectedError, UnavailableError
 from agent.core.records import Lane as LaneName
 from agent.core.records import Record
-from agent.destinations.filters import ChangeFilter, PriorityFilter
-from agent.destinations.flow import IN_FLIGHT_MAX, IN_FLIGHT_MIN, MESSAGE_MAX, MESSAGE_MIN, Flow
+from agent.destinations.filters import ChangeFilter
+from agent.destinations.flow import IN_FLIGHT_MIN
 from agent.destinations.lane import HELD_MAX, OFFERS_MAX, Lane, LaneOptions
 from tests.support.memory_journal import Site
-
-SECOND = 1_000_000_000
 
 
 class Script:
@@ -304,97 +300,6 @@ def test_a_bug_ends_the_lane_loudly() -> None:
     play(story)
 
 
-def test_flow_shrinks_messages_that_prove_nothing_and_tries_larger_ones_after_ten_minutes() -> None:
-    flow = Flow(IN_FLIGHT_MAX)
-    for _ in range(20):
-        flow.failed(0, was_sending=True)
-    assert flow.message_bytes == MESSAGE_MIN
-    for _ in range(10):
-        flow.proved(1, 1, was_full=True)
-    assert flow.message_bytes == MESSAGE_MIN
-    for n in range(1, 7):
-        flow.proved(1, n * 601 * SECOND, was_full=True)
-    assert flow.message_bytes == MESSAGE_MAX
-    assert flow.in_flight_bytes == IN_FLIGHT_MAX
-
-
-def test_flow_gives_a_slow_link_less() -> None:
-    flow = Flow()
-    for _ in range(3):
-        flow.proved(SECOND // 10, 0, was_full=True)
-    assert flow.in_flight_bytes == 8 * IN_FLIGHT_MIN
-    flow.proved(2 * SECOND, 0, was_full=True)
-    assert flow.in_flight_bytes == 4 * IN_FLIGHT_MIN
-    flow.proved(SECOND // 10, 0, was_full=False)
-    assert flow.in_flight_bytes == 4 * IN_FLIGHT_MIN
-
-
-def transitions(site: Site, *steps: tuple[str, str, str, str]) -> list[Record]:
-    return [
-        site.journal.alarm(name, transition=transition, state=state, priority=priority)
-        for name, transition, state, priority in steps
-    ]
-
-
-def test_an_occurrence_once_sent_is_sent_to_its_end_whatever_its_priority_becomes() -> None:
-    async def story(site: Site, _: Script) -> None:
-        records = transitions(
-            site,
-            ("a", "activated", "unacknowledged", "high"),
-            ("b", "activated", "unacknowledged", "low"),
-            ("a", "priority_changed", "unacknowledged", "low"),
-            ("b", "acknowledged", "acknowledged", "low"),
-            ("a", "returned", "normal", "low"),
-            ("b", "returned", "normal", "low"),
-            ("a", "activated", "unacknowledged", "low"),
-            ("a", "priority_changed", "unacknowledged", "critical"),
-            ("a", "returned", "normal", "critical"),
-        )
-        audit = site.journal.audit()
-        least = PriorityFilter(Priority.MEDIUM)
-        for _ in range(2):
-            passed = least.apply([*records, audit])
-            assert [record.seq for record in passed.records] == [1, 3, 5, 8, 9, 10]
-            assert passed.filtered_records == 4
-        passed.commit()
-
-    play(story)
-
-
-def test_an_occurrence_whose_start_was_before_this_process_is_sent_when_in_doubt() -> None:
-    async def story(site: Site, _: Script) -> None:
-        records = transitions(site, ("a", "returned", "normal", "low"), ("b", "activated", "unacknowledged", "low"))
-        passed = PriorityFilter(Priority.HIGH).apply(records)
-        assert [record.seq for record in passed.records] == [1]
-
-    play(story)
-
-
-def test_report_change_lets_quality_changes_text_and_history_through() -> None:
-    async def story(site: Site, _: Script) -> None:
-        nan = math.nan
-        journal = site.journal
-        records = [
-            journal.batch([1.0, 5.0]),
-            journal.batch([1.2, 5.0]),
-            journal.batch([nan, 5.0], quality=bytes([101, 0])),
-            journal.batch([nan, 5.0], quality=bytes([101, 0])),
-            journal.batch([1.2, 5.0]),
-            journal.batch([1.0, 5.0], historical=True),
-            journal.batch([1.2, 5.0], exact={0: "text"}),
-            journal.batch([1.7, 5.0]),
-        ]
-        change = ChangeFilter({"d1.t0": 0.5})
-        passed = change.apply(records)
-        sent = [(r.seq, r.batch.tag_ids()) for r in passed.records if r.batch is not None]
-        both, second = ("d1.t0", "d1.t1"), ("d1.t1",)
-        assert sent == [(1, both), (2, second), (3, both), (4, second), (5, both), (6, both), (7, both), (8, both)]
-        assert passed.filtered_readings == 2
-        assert passed.filtered_records == 0
-
-    play(story)
-
-
 def test_a_lane_that_is_down_reads_nothing_so_an_outage_costs_no_memory() -> None:
     async def story(site: Site, script: Script) -> None:
         reads = 0
@@ -412,5 +317,33 @@ def test_a_lane_that_is_down_reads_nothing_so_an_outage_costs_no_memory() -> Non
                 site.journal.batch([float(n)])
                 await asyncio.sleep(1)
             assert reads == 0
+
+    play(story)
+
+
+def test_who_connects_us_and_takes_nothing_is_down_until_something_is_proved() -> None:
+    class Attended(ScriptedSender):
+        async def attend(self) -> None:
+            await asyncio.Event().wait()
+
+    async def story(site: Site, script: Script) -> None:
+        states: list[str] = []
+        script.on_open = lambda: states.append(lane.state)
+        lane = Lane(site.context, LaneOptions("d", LaneName.READINGS, start="oldest"), lambda: Attended(script))
+        task = asyncio.get_running_loop().create_task(lane.run())
+        await asyncio.sleep(1)
+        assert lane.state == "up", "connected, and nothing to send"
+        script.on_send = fail
+        site.journal.batch([1.0])
+        for _ in range(60):
+            await asyncio.sleep(1)
+            assert lane.state == "down"
+        script.on_send = lambda _: None
+        await asyncio.sleep(16)
+        assert lane.state == "up"
+        assert states[0] == "connecting"
+        assert set(states[1:]) == {"down"}
+        task.cancel()
+        await asyncio.wait((task,))
 
     play(story)
