@@ -146,7 +146,12 @@ class EventLog:
         for known in list(self.files):
             if known.last_seq <= after:
                 continue
-            file = self._fs.open(known.path)
+            try:
+                file = self._fs.open(known.path)
+            except FileNotFoundError:
+                if known in self.files:
+                    yield Damage(0, known.end)
+                continue
             try:
                 scanner = FrameScanner(file, known.seed, SEGMENT_HEADER_SIZE, known.end)
                 for item in scanner.scan(EVENTS | (TICKS if ticks else 0), after):
@@ -161,5 +166,9 @@ class EventLog:
         """Unlink the oldest file (its records are past ``keep_alarms``)."""
         if not self.files or file is not self.files[0]:
             raise JournalError(errno.EINVAL, f"{file.path.name} is not the oldest file of the event log")
-        self._fs.unlink(file.path)
-        self.files.pop(0)
+        self.files.pop(0)  # before the unlink, so that a reader who misses the file knows why
+        try:
+            self._fs.unlink(file.path)
+        except OSError:
+            self.files.insert(0, file)
+            raise

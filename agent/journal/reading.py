@@ -33,6 +33,10 @@ class Damaged:
     last_seq: int
 
 
+class _GivenUpError(Exception):
+    """A segment was given up between looking and opening."""
+
+
 class JournalReading:
     """Reads on behalf of destinations and replay; remembers where each stopped, so that going on is cheap."""
 
@@ -65,6 +69,17 @@ class JournalReading:
         return Chunk(records, max(after, limit))
 
     def _raws(self, lane: Lane | None, after: int, limit: int) -> Generator[RawRecord, None, None]:
+        """What is stored with seq > ``after``, in order, though segments may be given up meanwhile."""
+        while True:
+            try:
+                for raw in self._pass(lane, after, limit):
+                    after = raw.seq
+                    yield raw
+            except _GivenUpError:
+                continue  # its events are in the event log by now
+            return
+
+    def _pass(self, lane: Lane | None, after: int, limit: int) -> Iterator[RawRecord]:
         """What is stored with seq > ``after``, in order; from the event log where the segments have nothing to add."""
         events = self._files.events
         segments = list(self._files.segments)
@@ -88,7 +103,10 @@ class JournalReading:
         try:
             file = self._fs.open(segment.path)
         except FileNotFoundError:
-            return  # given up between looking and opening
+            if all(segment is not known for known in self._files.segments):
+                raise _GivenUpError from None
+            self._note(segment.path.name, max(after + 1, segment.first_seq), segment.last_seq)
+            return
         try:
             offset = self._hint(lane, after, segment)
             expected = after + 1 if offset > SEGMENT_HEADER_SIZE else segment.first_seq

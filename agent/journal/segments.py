@@ -191,8 +191,12 @@ class SegmentFiles:
         for layout_id, count in self._readings_of(oldest).items():
             device = self.layouts.device_of(layout_id)
             readings[device] = readings.get(device, 0) + count
-        self._fs.unlink(oldest.path)
-        self.segments.pop(0)
+        self.segments.pop(0)  # before the unlink, so that a reader who misses the file knows why
+        try:
+            self._fs.unlink(oldest.path)
+        except OSError:
+            self.segments.insert(0, oldest)
+            raise
         ended_ns = self.segments[0].created_ns
         eviction = eviction_of(oldest, readings, self.delivered_seq, now_ns, ended_ns, self._options.keep_ns)
         self._evicted_readings += sum(readings.values())

@@ -6,16 +6,18 @@ import random
 import select
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from agent.core.records import Kind
+from agent.core.records import Kind, Lane, Record
 from agent.journal.chain import verify
 from agent.journal.fs import LockedError
 from agent.journal.inspect import inspect
 from agent.journal.log import Journal, JournalOptions
-from tests.support.journals import START, alarm, assert_chain, audit, batch, essences, fill, read_all
+from tests.support.journals import START, alarm, assert_chain, audit, batch, essence, essences, fill, read_all
 
 ROOT = Path(__file__).parents[2]
 CHILD = [sys.executable, "-m", "tests.support.journal_child"]
@@ -125,3 +127,48 @@ def test_a_new_journal_writes_nothing_but_what_it_needs(tmp_path: Path) -> None:
     used = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert used <= 2 * (64 << 10) + 1024
     journal.close()
+
+
+def test_appending_syncing_and_reading_threads_agree_while_segments_come_and_go(tmp_path: Path) -> None:
+    options = JournalOptions(tmp_path / "journal", max_size=64 << 10, segment_size=4 << 10)
+    journal = Journal.open(options, now_ns=START, machine_id="m", delivered={})
+    done, synced = threading.Event(), threading.Event()
+    appended: dict[int, tuple[object, ...]] = {}
+    seen: dict[Lane | None, list[Record]] = {None: [], Lane.ALARMS: [], Lane.READINGS: []}
+
+    def append() -> None:
+        for n in range(250):
+            records = journal.append([batch(n * 5 + k) for k in range(5)] + [alarm(n)], START + n)
+            appended.update({record.seq: essence(record) for record in records})
+        done.set()
+
+    def sync() -> None:
+        while not done.is_set():
+            journal.sync()
+        journal.sync()
+        synced.set()
+
+    def read(lane: Lane | None) -> None:
+        after = 0
+        while not synced.is_set() or after < journal.synced_seq:
+            chunk = journal.read(lane, after, 4_000)
+            assert chunk.seen >= after
+            seen[lane] += chunk.records
+            after = chunk.seen
+
+    with ThreadPoolExecutor(5) as pool:
+        tasks = [pool.submit(append), pool.submit(sync), *(pool.submit(read, lane) for lane in seen)]
+        for task in tasks:
+            task.add_done_callback(lambda finished: (done.set(), synced.set()) if finished.exception() else None)
+    for task in tasks:
+        task.result()
+    assert journal.last_seq == journal.synced_seq == 1_500
+    for lane, records in seen.items():
+        seqs = [record.seq for record in records]
+        assert seqs == sorted(set(seqs)), lane
+        assert all(essence(record) == appended[record.seq] for record in records), lane
+    assert len(seen[Lane.ALARMS]) == 250
+    assert journal.take_damage() == []
+    assert journal.take_evictions() != []
+    journal.close()
+    assert verify(tmp_path / "journal").ok

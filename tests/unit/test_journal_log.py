@@ -2,8 +2,10 @@
 
 import errno
 from array import array
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,7 @@ from agent.journal.chain import verify
 from agent.journal.format import SEGMENT_HEADER_SIZE, crc32c
 from agent.journal.fs import LockedError
 from agent.journal.log import JournalError, JournalFullError
-from tests.support.fake_fs import FakeFileSystem
+from tests.support.fake_fs import FakeFile, FakeFileSystem
 from tests.support.journals import (
     DIRECTORY,
     OTHER,
@@ -273,6 +275,32 @@ def test_readings_are_given_up_oldest_first_and_their_events_are_kept() -> None:
     journal = open_journal(fs, opts)
     assert essences(read_all(journal)) == essences(kept)
     assert journal.recovery.gaps == []
+
+
+class Interrupted(FakeFileSystem):
+    """Something happens just before a segment is opened for reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.then: Callable[[], object] = lambda: None
+
+    def open(self, path: Path, *, create: bool = False, writable: bool = False) -> FakeFile:
+        if path.suffix == ".seg" and not create and not writable:
+            then, self.then = self.then, lambda: None
+            then()
+        return super().open(path, create=create, writable=writable)
+
+
+def test_alarms_of_a_segment_that_is_given_up_under_the_reader_come_from_the_event_log() -> None:
+    fs = Interrupted()
+    journal = open_journal(fs, options(max_size=64 << 10, segment_size=4 << 10))
+    records = journal.append([batch(1), alarm(1), batch(2), alarm(2)], START)
+    journal.sync()
+    fs.then = lambda: [fill(journal, 50) for _ in range(30)]
+    chunk = journal.read(Lane.ALARMS, 0, 10_000)
+    assert journal.oldest_seq > 4
+    assert essences(chunk.records) == essences([records[1], records[3]])
+    assert chunk.seen == 4
 
 
 def test_the_reading_counts_of_an_eviction_survive_a_restart() -> None:
