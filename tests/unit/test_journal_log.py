@@ -296,7 +296,7 @@ def test_alarms_of_a_segment_that_is_given_up_under_the_reader_come_from_the_eve
     journal = open_journal(fs, options(max_size=64 << 10, segment_size=4 << 10))
     records = journal.append([batch(1), alarm(1), batch(2), alarm(2)], START)
     journal.sync()
-    fs.then = lambda: [fill(journal, 50) for _ in range(30)]
+    fs.then = lambda: [journal.append([batch(n)], START) for n in range(800)]
     chunk = journal.read(Lane.ALARMS, 0, 10_000)
     assert journal.oldest_seq > 4
     assert essences(chunk.records) == essences([records[1], records[3]])
