@@ -224,8 +224,9 @@ class Pipeline:
             records = await self._journal.append(drafts, urgent=urgent)
         except JournalError as error:
             return self._without_disk(drafts, error)
-        if self.disk_error is not None:
-            log.warning("journal takes records again", extra={"waiting": len(self._unjournaled)})
+        if self.disk_error is not None and isinstance(drafts[0], Batch):
+            # Only readings prove it: alarms may have found room in the reserve.
+            log.warning("journal takes readings again", extra={"waiting": len(self._unjournaled)})
             self.disk_error = None
             self._counters.put("journal_failing", 0)
         for listener in self.outlets.appended:
@@ -234,9 +235,7 @@ class Pipeline:
 
     def _without_disk(self, drafts: Sequence[Draft], error: JournalError) -> list[Record]:
         if self.disk_error is None:
-            log.error(
-                "journal refuses records: readings are lost from now on, alarms go on", extra={"error": str(error)}
-            )
+            log.error("journal refuses readings, alarms go on", extra={"error": str(error)})
             self._counters.put("journal_failing", 1)
         self.disk_error = str(error)
         records: list[Record] = []
