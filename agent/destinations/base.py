@@ -43,6 +43,8 @@ class LanedDestination:
         self._kind = kind
         self._context = context
         self.lanes = {lane.options.lane: lane for lane in lanes}
+        for lane in lanes:
+            lane.on_up = self._hurry_all
 
     @property
     def id(self) -> str:
@@ -56,7 +58,7 @@ class LanedDestination:
                 group.create_task(lane.run(), name=f"{self._name}/{name.value}")
 
     async def drain(self, limit_s: float) -> bool:
-        """See :class:`Destination`. Does not wait for a destination that is down."""
+        """See :class:`Destination`. A destination that is down gets one more attempt."""
         upto = self._context.reader.synced_seq
         try:
             async with asyncio.timeout(limit_s), asyncio.TaskGroup() as group:
@@ -81,3 +83,7 @@ class LanedDestination:
             "waiting": max((lane.waiting for lane in self.lanes.values()), default=0),
             "lanes": {name.value: lane.status() for name, lane in self.lanes.items()},
         }
+
+    def _hurry_all(self) -> None:
+        for lane in self.lanes.values():
+            lane.hurry()

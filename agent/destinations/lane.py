@@ -1,6 +1,7 @@
 """One lane of one destination: read a chunk, filter, send, move the cursor; for ever, whatever the network does."""
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -83,6 +84,10 @@ class Lane:
         self._of_lane = labels(destination=options.destination, lane=options.lane.value)
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._is_pausing = False
+        self.on_up: Callable[[], None] = lambda: None
+        """Called when the link works again: the sibling lane need not wait for its next attempt."""
         self._offered: deque[Record] = deque()
         self._held: dict[int, Record] = {}
         self._held_due_ns = 0
@@ -91,7 +96,7 @@ class Lane:
         self._state: Literal["connecting", "up", "down"] = "connecting"
         self._since_ns = context.clock.now_ns()
         self._error = ""
-        self._failures = 0
+        self._failures = self._attempts_failed = 0
         self._progress = 0
         self._is_sending = self._is_draining = self._needs_proof = False
         half = (BACK_OFF_MIN_S / 2, BACK_OFF_MAX_S / 2)
@@ -136,11 +141,21 @@ class Lane:
         self._offered.append(record)
         self._wake.set()
 
+    def hurry(self) -> bool:
+        """Try again at once instead of after the back-off; False where the destination itself asked for a pause."""
+        if self._is_pausing and self._needs_proof:
+            return False
+        self._hurry.set()
+        return True
+
     async def drain(self, upto: int) -> None:
-        """Return when everything up to seq ``upto`` is through, or at once when the destination is down."""
+        """Return when all up to seq ``upto`` is through, or when one more attempt at a lane that is down failed."""
         self._is_draining = True
         self._wake.set()
-        while (self._position < upto or self._offered) and self._state != "down":
+        attempts = self._attempts_failed
+        if not self.hurry():
+            return
+        while (self._position < upto or self._offered) and attempts == self._attempts_failed:
             self._moved.clear()
             await self._moved.wait()
 
@@ -149,7 +164,7 @@ class Lane:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_journal(), name=f"{self._name}: watch")
             async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(UnavailableError), wait=self._delay_s, sleep=asyncio.sleep
+                retry=retry_if_exception_type(UnavailableError), wait=self._delay_s, sleep=self._pause
             ):
                 with attempt:
                     await self._use_one_connection(group)
@@ -168,6 +183,14 @@ class Lane:
         error = state.outcome.exception() if state.outcome is not None else None
         asked_s = error.retry_after_s if isinstance(error, UnavailableError) else None
         return max(self._wait(state), asked_s or 0.0)
+
+    async def _pause(self, delay_s: float) -> None:
+        self._hurry.clear()
+        self._is_pausing = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await self._hurry.wait()
+        self._is_pausing = False
 
     async def _watch_journal(self) -> None:
         reader = self._context.reader
@@ -330,6 +353,7 @@ class Lane:
             return
         log.info("destination up", extra=self._extra(None))
         self._change("up", "")
+        self.on_up()
 
     def _note_failure(self, error: UnavailableError, started_ns: int, *, has_proved: bool) -> None:
         now_ns = self._context.clock.monotonic_ns()
@@ -338,10 +362,11 @@ class Lane:
         elif has_proved:
             self._failures = min(self._failures, PROVED_FAILURES_MAX - 1)
         self._failures += 1
+        self._attempts_failed += 1
         self._context.counters.add("send_errors", of=self._of)
         self.options.flow.failed(now_ns, was_sending=self._is_sending)
         # Who connects us and then takes nothing is not up again before something was proved.
-        self._needs_proof = self._needs_proof or self._is_sending
+        self._needs_proof = self._needs_proof or self._is_sending or error.retry_after_s is not None
         self._is_sending = False
         if self._state != "down":
             log.warning("destination down", extra=self._extra(error))

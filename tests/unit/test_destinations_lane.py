@@ -11,6 +11,7 @@ from agent.core.counters import labels
 from agent.core.ports import RejectedError, UnavailableError
 from agent.core.records import Lane as LaneName
 from agent.core.records import Record
+from agent.destinations.base import LanedDestination
 from agent.destinations.filters import ChangeFilter
 from agent.destinations.flow import IN_FLIGHT_MIN
 from agent.destinations.lane import HELD_MAX, OFFERS_MAX, Lane, LaneOptions
@@ -344,6 +345,60 @@ def test_who_connects_us_and_takes_nothing_is_down_until_something_is_proved() -
         assert lane.state == "up"
         assert states[0] == "connecting"
         assert set(states[1:]) == {"down"}
+        task.cancel()
+        await asyncio.wait((task,))
+
+    play(story)
+
+
+def test_a_stop_makes_one_more_attempt_at_once_and_no_second_one() -> None:
+    async def story(site: Site, script: Script) -> None:
+        loop = asyncio.get_running_loop()
+        script.on_open = lambda: fail(())
+        site.journal.batch([1.0])
+        async with running(site, script) as lane:
+            await asyncio.sleep(60)
+            started, attempts = loop.time(), script.opened
+            await lane.drain(1)
+            assert (loop.time() - started < 0.1, script.opened) == (True, attempts + 1)
+            script.on_open = lambda: None
+            await lane.drain(1)
+            assert loop.time() - started < 0.1
+            assert script.seqs == [1]
+
+    play(story)
+
+
+def test_a_stop_respects_a_destination_that_asked_for_a_pause() -> None:
+    def busy(_: Sequence[Record]) -> None:
+        raise UnavailableError("503", retry_after_s=120)
+
+    async def story(site: Site, script: Script) -> None:
+        site.journal.batch([1.0])
+        script.on_send = busy
+        async with running(site, script) as lane:
+            await asyncio.sleep(1)
+            await lane.drain(1)
+            assert script.opened == 1
+
+    play(story)
+
+
+def test_when_one_lane_gets_through_the_other_tries_at_once() -> None:
+    async def story(site: Site, script: Script) -> None:
+        script.on_open = lambda: fail(())
+        lanes = [Lane(site.context, LaneOptions("d", name, start="oldest"), script.make) for name in LaneName]
+        destination = LanedDestination("d", "test", site.context, lanes)
+        task = asyncio.get_running_loop().create_task(destination.run())
+        await asyncio.sleep(100)
+        site.journal.alarm()
+        site.journal.batch([1.0])
+        script.on_open = lambda: None
+        while len(script.sent) < 1:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert len(script.sent) == 2
+        assert destination.status()["state"] == "up"
         task.cancel()
         await asyncio.wait((task,))
 
