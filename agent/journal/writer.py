@@ -19,6 +19,7 @@ from agent.journal.retention import Eviction
 log: Final = logging.getLogger("davy.journal")
 
 CACHE_BYTES: Final = 8 << 20
+LARGE_BYTES: Final = 256 << 10
 
 
 class _Recent:
@@ -34,6 +35,9 @@ class _Recent:
 
     def add(self, records: Sequence[Record]) -> None:
         for record in records:
+            if len(record.body) > LARGE_BYTES:
+                self._forget(record.seq)
+                continue
             for lane in Lane:
                 if record.kind in lane.kinds:
                     self._records[lane].append(record)
@@ -41,6 +45,14 @@ class _Recent:
                     self._bytes += weight_of(record)
         if self._bytes > self._max_bytes:
             self._trim()
+
+    def _forget(self, upto: int) -> None:
+        """Read up to here from disk: a configuration record of megabytes would otherwise stay as objects for hours."""
+        self._from = upto
+        self._bytes = 0
+        for lane in Lane:
+            self._records[lane].clear()
+            self._seqs[lane].clear()
 
     def _trim(self) -> None:
         """Forget the older half, in all lanes up to the same seq."""
