@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import gc
 import hashlib
+import json
 import logging
 import os
 import signal
@@ -12,18 +13,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from agent import health
-from agent.commands import Commands, Origin
-from agent.config.apart import load_apart
+from agent.commands.remote import Commands, Origin
+from agent.commands.signature import CommandKey
 from agent.config.base import DestinationBase
 from agent.config.kinds import destination_factory, driver_factory
-from agent.config.load import Loaded
+from agent.config.models import Config
 from agent.core.clock import SystemClock, is_synchronised
 from agent.core.counters import Counters
 from agent.core.ports import DestinationContext, Driver, DriverContext, SiteView
-from agent.core.records import Lane, canonical_json
+from agent.core.records import Lane
 from agent.core.tags import Tag
 from agent.destinations.base import Destination
 from agent.envelope import Envelope, Place
@@ -34,11 +35,11 @@ from agent.journal.writer import JournalWriter
 from agent.local import LocalServer
 from agent.logs import set_up_logging
 from agent.pipeline import Pipeline
-from agent.recovery import CONFIGURATION, SNAPSHOT, Recovered, configuration_fields, recover, recovery_fields
+from agent.prepare import Prepared, prepare_apart
+from agent.recovery import CONFIGURATION, SNAPSHOT, Recovered, recover, recovery_fields
 from agent.status import VERSION, Status, is_ready
 from agent.supervise import Job, stage
-from rules.build import RuleSet, build
-from rules.model import RuleBase
+from rules.build import RuleSet
 
 log = logging.getLogger("davy.app")
 
@@ -54,23 +55,23 @@ TURN_STUCK_NS: Final = 30_000_000_000
 
 def main(path: Path) -> int:
     """Run the agent until SIGTERM or SIGINT; the exit code. ConfigError where the configuration is not valid."""
-    loaded = [load_apart(path)]
+    prepared = [prepare_apart(path)]
     set_up_logging()
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(run(loaded))
-    return uvloop.run(run(loaded))
+        return asyncio.run(run(prepared))
+    return uvloop.run(run(prepared))
 
 
-async def run(loaded: list[Loaded]) -> int:
+async def run(prepared: list[Prepared]) -> int:
     """Open the journal, run the stages, stop them; 2 where the state directory is in use.
 
     The configuration comes in a list of one and is taken out of it: for an agent that runs for years nobody else must
     keep its 10,000 models alive.
     """
     try:
-        app = App(loaded.pop())
+        app = App(prepared.pop())
     except LockedError as error:
         log.error("cannot start", extra={"error": str(error)})
         return 2
@@ -94,14 +95,14 @@ class _Beginning:
 
     rules: RuleSet
     recovered: Recovered
-    configuration: Mapping[str, Any]
+    configuration: bytes
 
 
 class App:
     """One agent: wires the parts, and owns what must be opened and closed in order."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        config = loaded.config
+    def __init__(self, prepared: Prepared) -> None:
+        config, rules = prepared.config, prepared.rules
         self._site, self._agent_name, self._listen = config.site, config.agent.name, config.console.listen
         self._is_state_failing = False
         self.clock = SystemClock()
@@ -126,19 +127,17 @@ class App:
             device.id: driver_factory(device.driver)(device, context) for device in config.devices
         }
         self._tags = [tag for driver in drivers.values() for tag in driver.tags]
-        rules = build(cast("Sequence[RuleBase]", config.rules), {tag.id: tag for tag in self._tags}, live=True)
-        recovered = recover(self._journal, self._state, rules, site.restart_gap.ns)
-        fields = configuration_fields(rules, self._tags, loaded.shown())
-        self._beginning: _Beginning | None = _Beginning(rules, recovered, fields)
+        recovered = recover(self._journal, self._state, rules, prepared.configuration, site.restart_gap.ns)
+        self._beginning: _Beginning | None = _Beginning(rules, recovered, prepared.configuration)
         self.writer = JournalWriter(
             self._journal, commit_every_ns=config.journal.commit_every.ns, clock=self.clock, counters=self.counters
         )
-        self._envelope = _envelope(loaded, self._journal.epoch, self._tags, rules)
+        self._envelope = _envelope(config, self._journal.epoch, self._tags, rules)
         self.pipeline = Pipeline(self.writer, recovered.engine, self._envelope, self.clock, self.counters)
         self.status = Status(self.pipeline, self._journal, self._envelope, self.clock, self.counters)
         place_cursors(config.destinations, self._journal, self._state)
         self._readings_destinations = [there.id for there in config.destinations if "readings" in there.send]
-        self._commands = Commands(self.pipeline, _origins(loaded), self._state, self.clock, self.counters)
+        self._commands = Commands(self.pipeline, _origins(config), self._state, self.clock, self.counters)
         self._commands.epoch = self._journal.epoch
         self._parts = _Parts(drivers, self._make_destinations(config.destinations))
         self.status.devices = self._parts.drivers
@@ -154,7 +153,7 @@ class App:
             await self._begin()
             outer: dict[str, Job] = {name: there.run for name, there in self._parts.destinations.items()}
             outer |= {"upkeep": self._keep_up, "watchdog": self._watch}
-            outer |= {"local": self._local.run, "console": self._serve_http}
+            outer |= {"local": self._local.run, "console": self._serve_http, "commands": self._commands.run}
             async with stage(outer, self.clock, self.counters):
                 drivers: dict[str, Job] = {
                     name: (lambda driver=driver: driver.run(self.pipeline.inbox))
@@ -197,13 +196,12 @@ class App:
         compact_memory()
 
     async def _adopt_configuration(self, beginning: _Beginning) -> None:
-        text = canonical_json(beginning.configuration)
-        before = beginning.recovered.version
-        if self._state.get_item(CONFIGURATION) == text and before == beginning.rules.version:
+        text = beginning.configuration
+        if self._state.get_item(CONFIGURATION) == text:
             return
-        actor = "offline" if before is not None else "install"
-        digest = hashlib.sha256(text).hexdigest()
-        await self.pipeline.reconfigure(beginning.rules, {**beginning.configuration, "digest": digest, "actor": actor})
+        actor = "install" if beginning.recovered.version is None else "offline"
+        fields = {**json.loads(text), "digest": hashlib.sha256(text).hexdigest(), "actor": actor}
+        await self.pipeline.reconfigure(beginning.rules, fields)
         await self._save(lambda: self._state.put_item(CONFIGURATION, text))
         await self._save_snapshot()
 
@@ -327,20 +325,25 @@ def place_cursors(destinations: Sequence[DestinationBase], journal: Journal, sta
     state.flush()
 
 
-def _envelope(loaded: Loaded, epoch: str, known: Sequence[Tag], rules: RuleSet) -> Envelope:
-    site = loaded.config.site
+def _envelope(config: Config, epoch: str, known: Sequence[Tag], rules: RuleSet) -> Envelope:
+    site = config.site
     lon, lat = site.location if site.location is not None else (None, None)
     place = Place(site.name, site.code, site.hazard_code, lat, lon, site.duty_phone)
     state = "synchronised" if is_synchronised() else "unsynchronised"
     tags = {tag.id: tag for tag in known}
-    return Envelope(site.id, loaded.config.agent.name, place, epoch, tags, rules.version, state)
+    return Envelope(site.id, config.agent.name, place, epoch, tags, rules.version, state)
 
 
-def _origins(loaded: Loaded) -> dict[str, Origin]:
-    return {
-        there.id: Origin(frozenset(getattr(there, "commands", ())), getattr(there, "operator", False))
-        for there in loaded.config.destinations
-    }
+def _origins(config: Config) -> dict[str, Origin]:
+    origins: dict[str, Origin] = {}
+    for there in config.destinations:
+        key: str | None = getattr(there, "command_key", None)
+        origins[there.id] = Origin(
+            frozenset(getattr(there, "commands", ())),
+            getattr(there, "operator", False),
+            CommandKey(key) if key is not None else None,
+        )
+    return origins
 
 
 def _give_up_stopping() -> None:

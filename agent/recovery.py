@@ -35,12 +35,16 @@ class Recovered:
     """The rule set in force before the stop; None where nothing is known of it."""
 
 
-def recover(journal: Journal, state: StateStore, rules: RuleSet, restart_gap_ns: int) -> Recovered:
+def recover(
+    journal: Journal, state: StateStore, rules: RuleSet, configuration: bytes, restart_gap_ns: int
+) -> Recovered:
     """Restore the snapshot with the rule set then in force, replay what came after, and compare events by id.
 
-    Without a usable snapshot the states come from each alarm's last event; windows and delays start empty.
+    ``configuration`` is that of ``rules``, to be compared with the one in force before. Without a usable snapshot the
+    states come from each alarm's last event; windows and delays start empty.
     """
-    before = _rules_in_force(state)
+    text = state.get_item(CONFIGURATION)
+    before = rules if text == configuration else _rules_in_force(text)
     stored = state.get_snapshot(SNAPSHOT)
     if before is None or stored is None or stored[0] > journal.last_seq:
         engine = Engine(rules, epoch=journal.epoch, restart_gap_ns=restart_gap_ns)
@@ -95,23 +99,12 @@ def taken_in_ns(record: Record) -> int:
     return record.at_ns if record.kind is Kind.TICK else int(record.fields["time"])
 
 
-def _rules_in_force(state: StateStore) -> RuleSet | None:
-    text = state.get_item(CONFIGURATION)
+def _rules_in_force(text: bytes | None) -> RuleSet | None:
     if text is None:
         return None
     fields = json.loads(text)
     tags = {tag.id: tag for tag in map(Tag.from_fields, fields["tags"])}
     return from_fields(fields["rules"], tags, live=True)
-
-
-def configuration_fields(rules: RuleSet, tags: Sequence[Tag], shown: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration record: the rule set and tags in force, and the rest with secrets masked."""
-    return {
-        "rules_version": rules.version,
-        "rules": rules.to_fields(),
-        "tags": [tag.to_fields() for tag in tags],
-        "settings": {key: value for key, value in shown.items() if key != "rules"},
-    }
 
 
 def recovery_fields(recovery: Recovery, epoch: str) -> Iterator[tuple[str, dict[str, Any]]]:
