@@ -39,6 +39,8 @@ class Acted:
     alarm: str | None
     state: str | None
     seq: int | None
+    until: int | None = None
+    """When what was hidden ends by itself, ns UTC: what was asked for, or the limit that it was cut to."""
 
 
 @dataclass(slots=True)
@@ -108,9 +110,12 @@ class Pipeline:
         self._is_stopping = True
         self._arrived.set()
 
-    async def act(self, kind: str, fields: Mapping[str, Any]) -> Acted:
-        """Judge an action (acknowledge, reset …), journal it with its outcome, apply it; it is synced on return."""
-        return await self._in_turn(lambda: self._act(kind, fields))
+    async def act(self, kind: str, fields: Mapping[str, Any], *, refusal: str | None = None) -> Acted:
+        """Judge an action (acknowledge, reset …), journal it with its outcome, apply it; it is synced on return.
+
+        ``refusal``: whoever asked may not do it, for this reason; it is journaled as rejected.
+        """
+        return await self._in_turn(lambda: self._act(kind, fields, refusal))
 
     async def note(self, kind: str, fields: Mapping[str, Any]) -> int | None:
         """Journal an audit record and let the engine see it; synced on return. Its seq, None where the disk failed."""
@@ -190,12 +195,19 @@ class Pipeline:
                 self._counters.add("alarms_raised")
         await self._append(drafts, urgent=True)
 
-    async def _act(self, kind: str, fields: Mapping[str, Any]) -> Acted:
+    async def _act(self, kind: str, fields: Mapping[str, Any], refusal: str | None) -> Acted:
         now_ns = self._clock.now_ns()
         await self._raise(self._engine.advance(now_ns, None))
         judged = self._engine.judge({**fields, "kind": kind, "time": now_ns})
-        seq = await self._note(kind, {**fields, "outcome": judged.outcome, "reason": judged.reason}, now_ns)
-        return Acted(judged.outcome, judged.reason, judged.alarm, judged.state, seq)
+        outcome, reason = ("rejected", refusal) if refusal is not None else (judged.outcome, judged.reason)
+        noted = {"reason": reason, **fields, "outcome": outcome}  # who hides something has a reason of their own
+        until: int | None = getattr(judged, "until", None)
+        if outcome == "rejected":
+            noted["refused"], until = reason, None
+        elif until is not None:
+            noted["until"] = until
+        seq = await self._note(kind, noted, now_ns)
+        return Acted(outcome, reason, judged.alarm, judged.state, seq, until)
 
     async def _note(self, kind: str, fields: Mapping[str, Any], now_ns: int | None = None) -> int | None:
         time_ns = self._clock.now_ns() if now_ns is None else now_ns

@@ -5,8 +5,7 @@ from typing import Any, Final
 
 from agent.core.events import COLOUR, SEVERITY, State, Transition
 from agent.core.quality import Quality
-
-Schema = Mapping[str, Any]
+from agent.destinations.schemas_command import COMMAND, Schema
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _STATES: Final = [each.value for each in State]
@@ -200,35 +199,6 @@ TAGS: Final = _message(
     {**_IDENTITY, "tags": _list({"type": "object", "properties": {"id": _TEXT}, "required": ["id"]})},
 )
 
-COMMAND: Final = _message(
-    "command",
-    {
-        "id": {"type": "string", "minLength": 1, "maxLength": 128},
-        "kind": {"enum": ["receipt", "acknowledge"]},
-        "actor": {"type": "string", "minLength": 1, "maxLength": 128},
-        "sent": _NS,
-        "epoch": _TEXT,
-    },
-    {
-        "expires": _NS,
-        "events": _list(_TEXT),
-        "ranges": _list(
-            {
-                "type": "object",
-                "properties": {
-                    "lane": {"enum": ["alarms", "readings"]},
-                    "from": {"type": "integer", "minimum": 1},
-                    "to": {"type": "integer", "minimum": 1},
-                },
-                "required": ["lane", "from", "to"],
-            }
-        ),
-        "alarm": _TEXT,
-        "event": _TEXT,
-        "note": _TEXT_OR_NULL,
-    },
-)
-
 ANSWER: Final = _message(
     "answer",
     {
@@ -237,7 +207,13 @@ ANSWER: Final = _message(
         "kind": _TEXT_OR_NULL,
         "outcome": {"enum": ["accepted", "done", "rejected"]},
     },
-    {"reason": _TEXT_OR_NULL, "alarm": _TEXT_OR_NULL, "state": _TEXT_OR_NULL, "seq": {"type": ["integer", "null"]}},
+    {
+        "reason": _TEXT_OR_NULL,
+        "alarm": _TEXT_OR_NULL,
+        "state": _TEXT_OR_NULL,
+        "seq": {"type": ["integer", "null"]},
+        "until": {**_NS, "description": "when it ends by itself: as asked for, or the limit that it was cut to"},
+    },
 )
 
 SCHEMAS: Final[Mapping[str, Schema]] = {

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from agent.commands import COMMANDS, Acknowledge, Receipt
+from agent.commands.model import Acknowledge, Receipt, parse
 from simulator.operator import Operator
 
 SECOND = 1_000_000_000
@@ -23,8 +23,8 @@ def operator() -> Operator:
 def test_its_commands_are_what_the_agent_takes(operator):
     operator.watch(event(), 0)
     (acknowledge,) = operator.due(SECOND)
-    assert isinstance(COMMANDS.validate_json(acknowledge), Acknowledge)
-    receipt = COMMANDS.validate_json(operator.receipt(event(), 0))
+    assert isinstance(parse(acknowledge).body, Acknowledge)
+    receipt = parse(operator.receipt(event(), 0)).body
     assert isinstance(receipt, Receipt)
     assert receipt.events == ("e1",)
 

@@ -1,7 +1,8 @@
 """Configuration of an MQTT destination."""
 
+import base64
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -10,7 +11,27 @@ from agent.config.base import DestinationBase
 from agent.config.fields import Duration, PathText, Rate, Secret, Size
 
 SCHEMES = {"mqtt": 1883, "mqtts": 8883}
-Command = Literal["receipt", "acknowledge"]
+Command = Literal[
+    "receipt",
+    "acknowledge",
+    "reset",
+    "confirm",
+    "silence",
+    "comment",
+    "shelve",
+    "unshelve",
+    "remove_from_service",
+    "return_to_service",
+    "maintenance",
+    "end_maintenance",
+    "done",
+    "planned_stop",
+    "exercise",
+    "end_exercise",
+]
+LATER: Final = frozenset({"duty_check", "resend", "rebirth"})
+WITHOUT_KEY: Final = frozenset({"receipt", "comment", "acknowledge"})
+"""What a broker's word alone is enough for: it hides nothing and ends nothing."""
 
 
 class Config(DestinationBase):
@@ -27,6 +48,12 @@ class Config(DestinationBase):
     password: Secret | None = Field(None, description="password for the broker", examples=["${credential:mqtt}"])
     operator: bool = Field(default=False, description="its acknowledgements change the alarm's state")
     commands: tuple[Command, ...] = Field((), description="which commands it may send; none by default")
+    command_key: str | None = Field(
+        None,
+        description="Ed25519 public key (32 bytes, base64): commands must be signed with its private half; without it "
+        "only receipt, acknowledge and comment can be enabled",
+        examples=["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="],
+    )
     confirm: Literal["transport"] = Field("transport", description="what proves delivery: the broker's PUBACK")
     catch_up: Literal["in_order"] = Field("in_order", description="how a backlog is sent: oldest first")
     history_rate: Rate | None = Field(
@@ -73,6 +100,38 @@ class Config(DestinationBase):
             )
         _ = parts.port  # raises ValueError where it is none
         return url
+
+    @field_validator("commands", mode="before")
+    @classmethod
+    def _comes_later(cls, commands: object) -> object:
+        named = cast("list[object]", commands) if isinstance(commands, list) else []
+        later = sorted(str(name) for name in named if name in LATER)
+        if later:
+            raise ValueError(f"{', '.join(later)}: not in this version of davy; leave it out")
+        return named or commands
+
+    @field_validator("command_key")
+    @classmethod
+    def _is_key(cls, key: str | None) -> str | None:
+        if key is None:
+            return None
+        try:
+            raw = base64.b64decode(key, validate=True)
+        except ValueError as error:
+            raise ValueError("expected the 32 bytes of an Ed25519 public key in base64") from error
+        if len(raw) != 32:
+            raise ValueError(f"expected the 32 bytes of an Ed25519 public key in base64, found {len(raw)} bytes")
+        return key
+
+    @model_validator(mode="after")
+    def _commands_are_signed(self) -> Self:
+        unsigned = [name for name in self.commands if name not in WITHOUT_KEY]
+        if unsigned and self.command_key is None:
+            raise ValueError(
+                f"commands: {', '.join(unsigned)} only with command_key; without it only "
+                f"{', '.join(sorted(WITHOUT_KEY))} can be enabled"
+            )
+        return self
 
     @field_validator("protocol", mode="before")
     @classmethod
