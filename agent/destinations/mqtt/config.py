@@ -34,6 +34,10 @@ WITHOUT_KEY: Final = frozenset({"receipt", "comment", "acknowledge"})
 """What a broker's word alone is enough for: it hides nothing and ends nothing."""
 
 
+def _items(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
 class Config(DestinationBase):
     """A broker, with a connection for alarms and one for readings. Paths are relative to the configuration file."""
 
@@ -104,11 +108,10 @@ class Config(DestinationBase):
     @field_validator("commands", mode="before")
     @classmethod
     def _comes_later(cls, commands: object) -> object:
-        named = cast("list[object]", commands) if isinstance(commands, list) else []
-        later = sorted(str(name) for name in named if name in LATER)
+        later = sorted(str(name) for name in _items(commands) if name in LATER)
         if later:
             raise ValueError(f"{', '.join(later)}: not in this version of davy; leave it out")
-        return named or commands
+        return commands
 
     @field_validator("command_key")
     @classmethod
