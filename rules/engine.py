@@ -23,6 +23,7 @@ from rules.plan import Plan
 from rules.snapshot import Image, decode, encode
 from rules.subject import AlarmView, Subject, Why
 from rules.watch import Watch
+from rules.wiring import Wiring
 
 RESTART_GAP_NS: Final = 10_000_000_000
 PLANS_MAX: Final = 4_096
@@ -54,7 +55,7 @@ class Engine:
         self._now_ns = -(1 << 62)
         self._work = Evaluator(epoch)
         self._clock_faults: dict[str, ClockFault] = {}
-        self._by_tag: dict[str, list[Watch]] = {}
+        self._wiring = Wiring()
         self._plans: dict[int, Plan] = {}
         self._install({rule.id: _watch(rules, rule) for rule in rules.rules if rule.enabled})
 
@@ -77,8 +78,7 @@ class Engine:
             return self.apply_batch(record.batch, record.seq)
         self._work.cause_seq = record.seq
         if record.kind is Kind.TICK:
-            self._work.fire(record.at_ns + 1)
-            self._now_ns = max(self._now_ns, record.at_ns)
+            self._advance(record.at_ns)
         elif record.kind is Kind.AUDIT:
             self._apply_audit(record.fields)
         return self._work.take_events()
@@ -88,8 +88,8 @@ class Engine:
         self._work.cause_seq = cause_seq
         at_ns = batch.at_ns
         if at_ns > self._now_ns:
-            if self._work.timers.may_be_due(at_ns):
-                self._work.fire(at_ns)
+            if self._work.agenda or self._work.timers.may_be_due(at_ns):
+                self._work.fire(at_ns, self._now_ns)
             self._now_ns = at_ns
         if not batch.historical:
             self.evaluated += len(batch.values)
@@ -98,13 +98,14 @@ class Engine:
                 self._apply_good(plan, batch)
             else:
                 self._apply_any(plan, batch)
+            if plan.inputs:
+                self._work.hear(plan, batch, self._now_ns)
         return self._work.take_events()
 
     def advance(self, now_ns: int, cause_seq: int | None) -> list[AlarmEvent]:
         """No reading at or before ``now_ns`` will follow: end the step and fire what is due up to and including it."""
         self._work.cause_seq = cause_seq
-        self._work.fire(now_ns + 1)
-        self._now_ns = max(self._now_ns, now_ns)
+        self._advance(now_ns)
         return self._work.take_events()
 
     @property
@@ -151,6 +152,8 @@ class Engine:
         self._now_ns += step_ns
         for watch in self._work.watches.values():
             watch.shift(step_ns)
+        for heard in self._wiring.inputs.values():
+            heard.shift(step_ns)
         self._work.set_timers()
 
     def _apply_audit(self, fields: Mapping[str, Any]) -> None:
@@ -167,7 +170,7 @@ class Engine:
             self._reconfigure(from_fields(fields["rules"], tags, live=self.rules.is_live))
 
     def _advance(self, now_ns: int) -> None:
-        self._work.fire(now_ns + 1)
+        self._work.fire(now_ns + 1, self._now_ns)
         self._now_ns = max(self._now_ns, now_ns)
 
     def _start(self, at_ns: int, previous_end_ns: int | None) -> None:
@@ -253,7 +256,7 @@ class Engine:
             if not rule.enabled:
                 continue
             old = self._work.watches.pop(rule.id, None)
-            if old is not None and old.rule == rule and self.rules.tag(rule) == rules.tag(rule):
+            if old is not None and old.rule == rule and self.rules.tags_of(rule) == rules.tags_of(rule):
                 watches[rule.id] = old
                 continue
             watches[rule.id] = watch = _watch(rules, rule)
@@ -268,9 +271,7 @@ class Engine:
 
     def _install(self, watches: dict[str, Watch]) -> None:
         self._work.watches = watches
-        self._by_tag = {}
-        for watch in watches.values():
-            self._by_tag.setdefault(watch.rule.tag, []).append(watch)
+        self._wiring.connect(self._work)
         self._plans = {}
         self._work.set_timers()
 
@@ -279,7 +280,7 @@ class Engine:
         # The plan keeps its layout alive, so an identity is never used twice.
         if len(self._plans) >= PLANS_MAX:
             self._plans.clear()
-        plan = self._plans[id(layout)] = Plan(layout, self._by_tag)
+        plan = self._plans[id(layout)] = Plan(layout, self._wiring.by_tag, self._wiring.inputs)
         return plan
 
     # ---- looking at it, keeping it
@@ -293,6 +294,10 @@ class Engine:
     def _subjects(self) -> Iterable[Subject]:
         yield from self._work.watches.values()
         yield from (self._clock_faults[device] for device in sorted(self._clock_faults))
+
+    def watch(self, rule: str) -> Watch | None:
+        """A rule at work, for the workbench to look at: whoever asks changes nothing of it."""
+        return self._work.watches.get(rule)
 
     def alarms(self) -> list[AlarmView]:
         """Every alarm, rules' first, by id."""
@@ -327,7 +332,8 @@ class Engine:
         """The state as JSON; windows of more than five minutes are left out (see :meth:`refill`)."""
         watches = ((rule, watch.to_row()) for rule, watch in self._work.watches.items())
         faults = [fault.to_row() for fault in self._clock_faults.values()]
-        return encode(Image(self.rules.version, self._now_ns, self.evaluated, watches, faults))
+        extra = {"inputs": self._wiring.to_rows(), "agenda": self._work.agenda.places()}
+        return encode(Image(self.rules.version, self._now_ns, self.evaluated, watches, faults, extra))
 
     @classmethod
     def restore(cls, rules: RuleSet, image: bytes, *, epoch: str, restart_gap_ns: int = RESTART_GAP_NS) -> Self:
@@ -344,6 +350,9 @@ class Engine:
         for row in state.faults:
             fault = ClockFault.from_row(row)
             engine._clock_faults[fault.device] = fault
+        engine._wiring.from_rows(state.extra["inputs"])
+        engine._work.agenda.clear()
+        engine._work.agenda.touch(state.extra["agenda"])
         engine._work.set_timers()
         return engine
 
