@@ -17,6 +17,7 @@ class Input(StrEnum):
     FALSE_LATCHED = "false, with latch"
     ACKNOWLEDGE = "acknowledge"
     RESET = "reset"
+    RE_ALARM = "re-alarm is due"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Input, Move]]] = {
         Input.FALSE: Move(State.NORMAL, Transition.RETURNED),
         Input.FALSE_LATCHED: Move(State.LATCHED_ACKNOWLEDGED, Transition.RETURNED),
         Input.ACKNOWLEDGE: Move(State.ACKNOWLEDGED, None),
+        Input.RE_ALARM: Move(State.UNACKNOWLEDGED, Transition.RE_ALARMED),
     },
     State.RETURNED_UNACKNOWLEDGED: {
         Input.TRUE: _ACTIVATED,
@@ -62,13 +64,28 @@ TRANSITIONS: Final[Mapping[State, Mapping[Input, Move]]] = {
 ENDED: Final = Move(State.NORMAL, Transition.ENDED)
 """The rule is gone; the only way to normal that needs no evidence, and it says so (A6, G2)."""
 
+SHOWN_AGAIN: Final = Move(State.UNACKNOWLEDGED, Transition.ACTIVATED)
+"""The last flag went while the alarm is active: a new occurrence, whatever the state was (A3)."""
+
+INPUT_OF: Final[Mapping[Transition, Input]] = {
+    Transition.ACTIVATED: Input.TRUE,
+    Transition.RETURNED: Input.FALSE,
+    Transition.ACKNOWLEDGED: Input.ACKNOWLEDGE,
+    Transition.RESET: Input.RESET,
+    Transition.RE_ALARMED: Input.RE_ALARM,
+}
+"""How the event log is read back: what a transition did to the table."""
+
+HIDDEN: Final = frozenset({State.SHELVED, State.SUPPRESSED, State.OUT_OF_SERVICE})
+"""States that are flags on top of the table's (A3)."""
+
 ACTIVE: Final = frozenset({State.UNACKNOWLEDGED, State.ACKNOWLEDGED})
 
 
 class Alarm:
     """One alarm's place in the table, and its present occurrence (A5)."""
 
-    __slots__ = ("count", "event", "extreme", "id", "occurrence", "since_ns", "state")
+    __slots__ = ("confirmed", "count", "event", "extreme", "id", "is_silenced", "occurrence", "since_ns", "state")
 
     def __init__(self, alarm_id: str) -> None:
         self.id = alarm_id
@@ -81,6 +98,10 @@ class Alarm:
         """The worst value compared since the occurrence's activation."""
         self.count = 0
         """Events so far; part of each event's id (A9)."""
+        self.confirmed = 0
+        """The newest occurrence that a person has closed, and with it all older ones (A5, A7)."""
+        self.is_silenced = False
+        """The horn was stopped since the last activation (A7)."""
 
     @property
     def is_active(self) -> bool:
@@ -97,22 +118,54 @@ class Alarm:
             self.occurrence += 1
             self.event = identity
             self.since_ns = at_ns
+        self._note(move.transition)
         return identity
 
-    def follow(self, fields: Mapping[str, Any]) -> None:
+    def _note(self, transition: Transition) -> None:
+        if transition in (Transition.ACTIVATED, Transition.RE_ALARMED):
+            self.is_silenced = False
+        elif transition is Transition.SILENCED:
+            self.is_silenced = True
+        elif transition in (Transition.CONFIRMED, Transition.ENDED):
+            self.confirmed = self.occurrence
+
+    @property
+    def is_open(self) -> bool:
+        """Its present occurrence has not been closed by a person (A7)."""
+        return self.confirmed < self.occurrence
+
+    def follow(self, fields: Mapping[str, Any], *, latch: bool = False) -> None:
         """Take over what a journaled event of this alarm says (G1: there is no snapshot)."""
-        self.state = State(fields["state"])
+        self.state = self._state_after(fields, latch=latch)
         self.occurrence = fields["occurrence"]
         self.event = fields["event"]
         self.since_ns = fields["since"]
         self.extreme = fields["extreme"]
         self.count += 1
+        self._note(Transition(fields["transition"]))
+
+    def _state_after(self, fields: Mapping[str, Any], *, latch: bool) -> State:
+        """An event under a flag shows the flag; the table's state follows from what happened."""
+        shown, previous = State(fields["state"]), State(fields["previous"])
+        if shown not in HIDDEN:
+            return shown
+        change = INPUT_OF.get(Transition(fields["transition"]))
+        if previous not in HIDDEN:
+            self.state = previous
+        if change is Input.TRUE:
+            return State.UNACKNOWLEDGED
+        if change is Input.FALSE and latch:
+            change = Input.FALSE_LATCHED
+        move = None if change is None else TRANSITIONS[self.state].get(change)
+        return self.state if move is None else move.state
 
     def to_row(self) -> list[Any]:
         """The alarm for a snapshot."""
-        return [self.state, self.occurrence, self.event, self.since_ns, self.extreme, self.count]
+        flags = [self.confirmed, self.is_silenced]
+        return [self.state, self.occurrence, self.event, self.since_ns, self.extreme, self.count, *flags]
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""
-        state, self.occurrence, self.event, self.since_ns, self.extreme, self.count = row
+        state, self.occurrence, self.event, self.since_ns, self.extreme, self.count = row[:6]
+        self.confirmed, self.is_silenced = row[6:]
         self.state = State(state)

@@ -5,7 +5,8 @@ from typing import Any
 
 from agent.core.events import AlarmEvent, Priority, State, Transition
 from agent.core.quality import is_usable
-from rules.alarm import Alarm, Move
+from rules.alarm import HIDDEN, Alarm, Move
+from rules.hiding import NOT_ANNUNCIATED, Hold, Holds
 from rules.messages import Texts
 
 
@@ -37,6 +38,11 @@ class Why:
     actor: str | None = None
     note: str | None = None
     cause: str | None = None
+    by: str | None = None
+    reason: str | None = None
+    until: int | None = None
+    finding: str | None = None
+    measure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,11 @@ class AlarmView:
     message: dict[str, str]
     area: str | None = None
     equipment: str | None = None
+    hidden: tuple[dict[str, Any], ...] = ()
+    """What hides it: flag, actor, by, reason, until. ``active`` says whether its condition is true underneath (A3)."""
+    silenced: bool = False
+    open: bool = False
+    """Its present occurrence has not been confirmed (A7)."""
 
     def to_fields(self) -> dict[str, Any]:
         """The view with JSON types."""
@@ -72,17 +83,60 @@ class AlarmView:
 class Subject:
     """One alarm with its evidence; a rule's watch and Davy's own alarms are its kinds."""
 
-    __slots__ = ("alarm", "exercise", "profile", "quality", "value")
+    __slots__ = ("alarm", "counted_by", "exercise", "holds", "profile", "quality", "re_alarm_due_ns", "value")
     alarm: Alarm
 
     def __init__(self, alarm_id: str, profile: Profile) -> None:
         self.alarm = Alarm(alarm_id)
         self.profile = profile
+        self.counted_by: tuple[int, ...] = ()
+        """Places of the rules that are looked at when this alarm's state changes (T6)."""
         self.value: float | None = None
         """What was compared with the limit at the newest evaluation."""
         self.quality: int | None = None
         """Of the newest reading; None before the first."""
         self.exercise = False
+        self.holds: Holds | None = None
+        """What hides it; None: nothing ever did."""
+        self.re_alarm_due_ns: int | None = None
+        """When an acknowledged alarm that is still active sounds again (A7)."""
+
+    @property
+    def shown(self) -> State:
+        """The state that people see: a flag, else the table's (A3)."""
+        flag = self.holds.shown if self.holds else None
+        return self.alarm.state if flag is None else flag
+
+    @property
+    def is_hidden(self) -> bool:
+        """A flag stands."""
+        return self.shown in HIDDEN
+
+    def put_hold(self, hold: Hold) -> None:
+        """Hide it; a hold of the same origin is replaced."""
+        if self.holds is None:
+            self.holds = Holds()
+        self.holds.put(hold)
+
+    def life_row(self) -> list[Any]:
+        """What hides it and what makes it sound again, for a snapshot."""
+        return [] if not self.holds and self.re_alarm_due_ns is None else [self.re_alarm_due_ns, self._hold_rows()]
+
+    def _hold_rows(self) -> list[Any]:
+        return self.holds.to_row() if self.holds else []
+
+    def take_life(self, row: list[Any]) -> None:
+        """The inverse of :meth:`life_row`."""
+        if row:
+            self.re_alarm_due_ns = row[0]
+            self.holds = Holds.from_row(row[1]) if row[1] else None
+
+    def shift_life(self, step_ns: int) -> None:
+        """UTC stepped (T8)."""
+        if self.re_alarm_due_ns is not None:
+            self.re_alarm_due_ns += step_ns
+        if self.holds:
+            self.holds.shift(step_ns)
 
     @property
     def compared(self) -> float | None:
@@ -99,11 +153,13 @@ class Subject:
         """The last reading is usable, so a latched alarm may be reset (A2)."""
         return self.quality is not None and is_usable(self.quality)
 
-    def move(self, move: Move, at_ns: int, epoch: str, why: Why) -> AlarmEvent:
-        """Make a move that has a transition, and tell it."""
+    def move(
+        self, move: Move, at_ns: int, epoch: str, why: Why, *, previous: State | None = None, first: bool | None = None
+    ) -> AlarmEvent:
+        """Make a move that has a transition, and tell it; ``previous`` where the flags have changed already."""
         assert move.transition is not None
         alarm, profile = self.alarm, self.profile
-        previous = alarm.state
+        previous = self.shown if previous is None else previous
         identity = alarm.enter(move, at_ns, epoch)
         return AlarmEvent(
             id=identity,
@@ -112,7 +168,7 @@ class Subject:
             kind=profile.kind,
             tag=profile.tag,
             transition=Transition(move.transition),
-            state=alarm.state,
+            state=self.shown,
             previous=previous,
             time=at_ns,
             value=self.compared,
@@ -131,12 +187,19 @@ class Subject:
             note=why.note,
             cause=why.cause,
             cause_seq=why.seq,
+            by=why.by,
+            annunciated=move.transition not in NOT_ANNUNCIATED or not self.is_hidden,
             source=profile.source,
             exercise=self.exercise,
             tag_name=profile.tag_name,
             reading=self.newest,
+            reason=why.reason,
+            until=why.until,
+            first=first,
             area=profile.area,
             equipment=profile.equipment,
+            finding=why.finding,
+            measure=why.measure,
         )
 
     def view(self) -> AlarmView:
@@ -148,7 +211,7 @@ class Subject:
             kind=profile.kind,
             tag=profile.tag,
             tag_name=profile.tag_name,
-            state=alarm.state,
+            state=self.shown,
             active=alarm.is_active,
             occurrence=alarm.occurrence,
             event=alarm.event,
@@ -163,4 +226,7 @@ class Subject:
             message=dict(profile.texts.at(self.compared)),
             area=profile.area,
             equipment=profile.equipment,
+            hidden=tuple(hold.to_fields() for hold in self.holds or () if hold.is_in_force),
+            silenced=alarm.is_silenced,
+            open=alarm.is_open,
         )
