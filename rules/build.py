@@ -11,6 +11,7 @@ from agent.core.records import canonical_json
 from agent.core.tags import Tag
 from rules.model import RuleBase
 from rules.registry import parse
+from rules.steps import Node, cycle
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,12 @@ class RuleSet:
     is_live: bool
 
     def tag(self, rule: RuleBase) -> Tag:
-        """The tag that a rule reads; one without properties where none is known (recorded data)."""
-        return self.tags.get(rule.tag) or Tag(rule.tag)
+        """What a rule is about: the tag that it reads, or what stands for several (see ``RuleBase.about``)."""
+        return rule.about(self.tags)
+
+    def tags_of(self, rule: RuleBase) -> tuple[Tag, ...]:
+        """What a rule knows of tags: if one of them changes, it is another rule."""
+        return (self.tag(rule), *(self.tags.get(name) or Tag(name) for name in rule.inputs))
 
     def to_fields(self) -> list[dict[str, Any]]:
         """The rules as JSON types, defaults left out."""
@@ -32,17 +37,20 @@ class RuleSet:
     @cached_property
     def version(self) -> str:
         """Short hash over the rules and what they know of their tags."""
-        tags = {tag.id: tag.to_fields() for tag in map(self.tag, self.rules)}
+        tags = {tag.id: tag.to_fields() for rule in self.rules for tag in self.tags_of(rule)}
         fields = {"rules": self.to_fields(), "tags": tags, "live": self.is_live}
         return hashlib.sha256(canonical_json(fields)).hexdigest()[:12]
 
 
 def build(rules: Sequence[RuleBase], tags: Mapping[str, Tag], *, live: bool) -> RuleSet:
-    """A rule set; ValueError for an id that occurs twice. :func:`rules.check.check` comes before."""
+    """A rule set; ValueError for an id that occurs twice or rules in a circle. :func:`rules.check.check` comes first."""
     ordered = tuple(sorted(rules, key=lambda rule: rule.id))
     for one, next_one in pairwise(ordered):
         if one.id == next_one.id:
             raise ValueError(f"two rules have the id {one.id}")
+    circle = cycle([Node(rule.id, rule.looks_at, rule.sees_states) for rule in ordered if rule.looks_at])
+    if circle is not None:
+        raise ValueError(f"rules depend on each other in a circle: {' → '.join(circle)}")
     return RuleSet(ordered, dict(tags), live)
 
 

@@ -1,15 +1,15 @@
 """Errors and warnings of rules at load (spec/rules.md C9, Q5, K)."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
 from agent.core.events import Priority
 from agent.core.tags import Tag
+from rules.check_joint import check_joint
 from rules.conditions.rate import Config as RateRule
 from rules.conditions.stale import Config as StaleRule
+from rules.finding import Finding, unknown_name
 from rules.model import LimitRule, OnBad, RuleBase
 
 _RANK: Final = {"low_low": 0, "low": 1, "high": 2, "high_high": 3}
@@ -17,19 +17,6 @@ _URGENT: Final = frozenset({Priority.CRITICAL, Priority.HIGH})
 _WIDE_DEADBAND: Final = 0.1
 _POLLS_PER_WINDOW: Final = 4
 _POLLS_PER_SILENCE: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing wrong with one rule; ``key`` is the rule's key it is about, None for the rule as a whole."""
-
-    rule_id: str
-    key: str | None
-    found: object
-    allowed: str | None
-    message: str
-    message_zh: str
-    is_warning: bool = False
 
 
 def check(rules: Sequence[RuleBase], tags: Sequence[Tag] | Mapping[str, Tag], *, keep_ns: int | None) -> list[Finding]:
@@ -40,24 +27,22 @@ def check(rules: Sequence[RuleBase], tags: Sequence[Tag] | Mapping[str, Tag], *,
     known = dict(tags) if isinstance(tags, Mapping) else {tag.id: tag for tag in tags}
     findings: list[Finding] = []
     by_tag: dict[str, list[LimitRule]] = {}
+    findings.extend(check_joint(rules, known))
     for rule in rules:
-        tag = known.get(rule.tag)
+        tag = known.get(rule.tag) if rule.tag is not None else rule.about(known)
         if tag is None:
             findings.append(_unknown_tag(rule, known))
             continue
         findings.extend(_of_rule(rule, tag, keep_ns))
         if rule.enabled and isinstance(rule, LimitRule) and rule.condition in _RANK and _has_deadband(rule, tag):
-            by_tag.setdefault(rule.tag, []).append(rule)
+            by_tag.setdefault(tag.id, []).append(rule)
     for tag_id, limits in by_tag.items():
         findings.extend(_of_tag(limits, known[tag_id]))
     return findings
 
 
 def _unknown_tag(rule: RuleBase, known: Mapping[str, Tag]) -> Finding:
-    near = difflib.get_close_matches(rule.tag, known, n=1)
-    hint, hint_zh = (f"; did you mean {near[0]}?", f"；是否为 {near[0]}？") if near else ("", "")
-    allowed = near[0] if near else "the id of a configured tag"
-    return Finding(rule.id, "tag", rule.tag, allowed, f"unknown tag{hint}", f"未知的位号{hint_zh}")
+    return unknown_name(rule.id, "tag", str(rule.tag), known)
 
 
 def _of_rule(rule: RuleBase, tag: Tag, keep_ns: int | None) -> Iterator[Finding]:

@@ -1,10 +1,15 @@
 """From readings and timers to alarm events, one rule at a time: condition, delays, table (spec/rules.md A1, A2, Q5)."""
 
 import math
+from collections.abc import Sequence
 
+from agent.core.batch import Batch
 from agent.core.events import AlarmEvent
 from agent.core.quality import FIRST_BAD, Quality
 from rules.alarm import TRANSITIONS, Input, Move
+from rules.joint import Joint
+from rules.plan import Plan
+from rules.steps import Agenda
 from rules.subject import Subject, Why
 from rules.timers import DELAY, STALE, Timers
 from rules.watch import AT_START, BAD_INPUT, Watch
@@ -22,6 +27,11 @@ class Evaluator:
         self.faults: dict[str, str] = {}
         """Rules whose last evaluation failed by a bug, with the error; the others go on."""
         self.fault_count = 0
+        self.joint: Sequence[Watch] = ()
+        """Rules over several tags or over other rules, by their places in the order of T6."""
+        self.late_from = 0
+        """From this place on they are looked at after the timers of their time."""
+        self.agenda = Agenda()
         self._epoch = epoch
         self._events: list[AlarmEvent] = []
 
@@ -43,8 +53,10 @@ class Evaluator:
         watch.quality = quality
         watch.reading = value if is_finite else None
         condition = watch.condition
+        if watch.followers:
+            self.agenda.touch(watch.followers)
         if quality < FIRST_BAD:
-            truth = condition.take(value, quality, t_ns, at_ns)
+            truth = watch.truth = condition.take(value, quality, t_ns, at_ns)
             watch.value = condition.value
             if truth:
                 watch.is_by_bad = False
@@ -52,6 +64,8 @@ class Evaluator:
                 watch.alarm.extreme = condition.worse(watch.value, watch.alarm.extreme)
         else:
             truth = watch.judge_bad(at_ns)
+            if condition.sees_bad and truth is not None:
+                watch.truth = truth
         self._settle(watch, truth, at_ns)
         watch.is_new = False
         due_ns = condition.due_ns
@@ -61,6 +75,53 @@ class Evaluator:
             watch.rearm()
         else:
             watch.close()
+
+    def hear(self, plan: Plan, batch: Batch, at_ns: int) -> None:
+        """Keep the readings that rules over several tags look at when the step ends."""
+        index = range(len(batch.values)) if batch.index is None else batch.index
+        inputs = plan.inputs
+        for i, position in enumerate(index) if batch.index is not None else ((i, i) for i in inputs):
+            heard = inputs.get(position)
+            if heard is None:
+                continue
+            value = batch.values[i]
+            quality = heard.hear(value, 0 if batch.quality is None else batch.quality[i], at_ns)
+            heard.exercise = batch.exercise
+            self.agenda.touch(heard.followers)
+            for watch in heard.listeners:
+                try:
+                    watch.condition.hear(heard.tag, value, quality, batch.t_ns(i), at_ns)
+                except Exception as error:  # noqa: BLE001 -- as in read
+                    self._mark_faulted(watch, error)
+
+    def _look(self, watch: Watch, at_ns: int) -> None:
+        """Evaluate a rule over several tags or over other rules; never raises."""
+        try:
+            self._evaluate_joint(watch, at_ns)
+        except Exception as error:  # noqa: BLE001 -- as in read
+            self._mark_faulted(watch, error)
+        else:
+            if watch.is_faulted:
+                watch.is_faulted = False
+                del self.faults[watch.rule.id]
+
+    def _evaluate_joint(self, watch: Watch, at_ns: int) -> None:
+        condition = watch.condition
+        assert isinstance(condition, Joint)
+        self.agenda.touch(watch.followers)
+        truth = watch.truth = condition.look(at_ns)
+        watch.quality, watch.exercise, watch.reading = condition.quality, condition.exercise, condition.reading
+        if condition.is_on_bad:
+            watch.truth = None
+            truth = watch.judge_bad(at_ns)
+        else:
+            watch.value = condition.value
+            if truth:
+                watch.is_by_bad = False
+            if watch.alarm.is_active:
+                watch.alarm.extreme = condition.worse(watch.value, watch.alarm.extreme)
+        self._settle(watch, truth, at_ns)
+        watch.is_new = False
 
     def _settle(self, watch: Watch, truth: bool | None, at_ns: int) -> None:
         """Delays (A1), then the table (A2). Unknown acts on delays as a bad reading under hold does."""
@@ -109,6 +170,8 @@ class Evaluator:
     def tell(self, subject: Subject, move: Move, at_ns: int, why: Why) -> None:
         """Make a move that has a transition."""
         self._events.append(subject.move(move, at_ns, self._epoch, why))
+        if subject.counted_by:
+            self.agenda.touch(subject.counted_by)
 
     def take_events(self) -> list[AlarmEvent]:
         """The events since the last call, in order."""
@@ -130,22 +193,45 @@ class Evaluator:
             return None
         return watch.delay_due_ns if kind == DELAY else watch.condition.due_ns
 
-    def fire(self, before_ns: int) -> None:
-        """Fire what is due strictly before a time, in due order, ties by rule id, then by kind."""
+    def fire(self, before_ns: int, step_ns: int) -> None:
+        """End the step at ``step_ns`` (T6), then fire what is due strictly before a time (T5)."""
+        if self.agenda:
+            self._finish(step_ns)
         while (due := self.timers.first()) is not None and due[0] < before_ns:
-            at_ns, rule, kind = self.timers.pop()
-            watch = self.watches[rule]
-            try:
-                self._fire_one(watch, kind, at_ns)
-            except Exception as error:  # noqa: BLE001 -- as in _read
-                watch.delay_due_ns = None
-                self._mark_faulted(watch, error)
+            self._finish(due[0])
+
+    def _finish(self, at_ns: int) -> None:
+        """What looks at several tags or rules, the timers of the time, then again what they have changed."""
+        agenda, timers, joint = self.agenda, self.timers, self.joint
+        while (place := agenda.first()) is not None and place < self.late_from:
+            self._look(joint[agenda.pop()], at_ns)
+        while (due := timers.first()) is not None and due[0] <= at_ns and due[1] == 0:
+            self._fire_next()
+        while True:
+            place, due = agenda.first(), timers.first()
+            if due is not None and due[0] <= at_ns and due[1] and (place is None or due[1] <= place):
+                self._fire_next()
+            elif place is not None:
+                self._look(joint[agenda.pop()], at_ns)
+            else:
+                return
+
+    def _fire_next(self) -> None:
+        at_ns, _, rule, kind = self.timers.pop()
+        watch = self.watches[rule]
+        try:
+            self._fire_one(watch, kind, at_ns)
+        except Exception as error:  # noqa: BLE001 -- as in read
+            watch.delay_due_ns = None
+            self._mark_faulted(watch, error)
 
     def _fire_one(self, watch: Watch, kind: int, at_ns: int) -> None:
         if kind == DELAY:
             self._change(watch, Input.FALSE if watch.alarm.is_active else Input.TRUE, at_ns)
         else:
             watch.condition.fire()
+            watch.truth = True
+            self.agenda.touch(watch.followers)
             watch.value = watch.condition.value
             self._settle(watch, True, at_ns)
         watch.close()

@@ -4,14 +4,16 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from agent.config.fields import Duration, Id, Strict
 from agent.core.events import Priority
 from agent.core.tags import Tag
 from rules.conditions.base import Condition
+from rules.settings import Settings
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A finite number; a text or a yes/no is none."""
@@ -47,10 +49,15 @@ class Rationale(Strict):
 class RuleBase(Strict):
     """One rule; a kind's ``Config`` adds its keys and makes its condition."""
 
+    needs_tag: ClassVar[bool] = True
+    """It is about one tag; False: about several tags or about other rules, ``tag`` says at most what events name."""
+    sees_states: ClassVar[bool] = False
+    """It looks at the alarm states of other rules, so it comes after the timers of its time (T6)."""
+
     id: Id
     condition: str
     priority: Priority = Field(description="critical, high, medium, low or diagnostic")
-    tag: Id = Field(description="the tag whose readings are looked at")
+    tag: Id | None = Field(None, description="the tag whose readings are looked at", validate_default=True)
     on_delay: Duration = Field(
         default=Duration("0s"), description="the condition must hold this long to raise the alarm"
     )
@@ -69,21 +76,66 @@ class RuleBase(Strict):
     rationale: Rationale | None = None
     shelvable: bool | None = Field(None, description="default: no for critical, else yes")
     suppressible: bool | None = Field(None, description="default: no for critical, else yes")
-    exclusive: bool = Field(default=False, description="not in this version: only false")
-    suppress_when: str | None = Field(None, description="not in this version")
-    re_alarm: str | None = Field(None, description="not in this version")
-    first_out: str | None = Field(None, description="not in this version")
+    exclusive: bool = Field(
+        default=False, description="a more severe limit rule of the same tag and side suppresses this one while active"
+    )
+    suppress_when: Id | None = Field(None, description="a rule that suppresses this one while its alarm is active")
+    re_alarm: Duration | None = Field(
+        None, description="an acknowledged alarm still active sounds again after this; 0s: never; critical: 30min"
+    )
+    first_out: Id | None = Field(None, description="a group in which the first alarm to activate is marked")
 
-    @field_validator("exclusive", "suppress_when", "re_alarm", "first_out", mode="before")
+    @field_validator("tag")
     @classmethod
-    def _comes_later(cls, value: Any) -> Any:
-        if value not in (None, False):
-            raise ValueError("this version of Davy does not have this key; leave it out")
-        return value
+    def _is_about_a_tag(cls, tag: str | None) -> str | None:
+        if tag is None and cls.needs_tag:
+            raise PydanticCustomError("missing", "Field required")
+        return tag
 
     @abstractmethod
     def make(self, tag: Tag, *, is_live: bool) -> Condition:
         """The condition of this rule; ``is_live``: limits move to the tag's grid (C2)."""
+
+    @property
+    def is_joint(self) -> bool:
+        """It looks at more than one tag or at other rules, so it is looked at when the step ends (T6)."""
+        return not self.needs_tag
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The tags whose readings it looks at itself, each once."""
+        return () if self.tag is None else (self.tag,)
+
+    @property
+    def inputs_key(self) -> str:
+        """The key that names them, for messages."""
+        return "tag"
+
+    @property
+    def looks_at(self) -> tuple[str, ...]:
+        """The rules whose conditions or states it looks at, in its own order."""
+        return ()
+
+    def about(self, tags: Mapping[str, Tag]) -> Tag:
+        """What its events and messages name: its tag, without properties where none is known (recorded data)."""
+        name = self.tag if self.tag is not None else self.id
+        return tags.get(name) or Tag(name)
+
+    @property
+    def is_shelvable(self) -> bool:
+        """A person may shelve its alarm (A4)."""
+        return self.priority is not Priority.CRITICAL if self.shelvable is None else self.shelvable
+
+    @property
+    def is_suppressible(self) -> bool:
+        """A flag or a planned stop may suppress its alarm (A4)."""
+        return self.priority is not Priority.CRITICAL if self.suppressible is None else self.suppressible
+
+    def re_alarm_ns(self, settings: Settings) -> int | None:
+        """When an acknowledged alarm that is still active sounds again (A7); None: never."""
+        if self.re_alarm is not None:
+            return self.re_alarm.ns or None
+        return settings.re_alarm_critical_ns if self.priority is Priority.CRITICAL else None
 
     def text_unit(self, tag: Tag) -> str | None:
         """The unit of the compared value in messages."""

@@ -3,16 +3,21 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from agent.core.batch import Layout
+from rules.joint import Input
 from rules.watch import Watch
 
 
 class Plan:
     """The dispatch of one layout's batches."""
 
-    __slots__ = ("_positions", "by_position", "layout", "watches")
+    __slots__ = ("_positions", "by_position", "inputs", "layout", "watches")
 
-    def __init__(self, layout: Layout, by_tag: Mapping[str, Sequence[Watch]]) -> None:
+    def __init__(
+        self, layout: Layout, by_tag: Mapping[str, Sequence[Watch]], inputs: Mapping[str, Input] | None = None
+    ) -> None:
         self.layout = layout
+        self.inputs = {i: inputs[tag] for i, tag in enumerate(layout.tags) if tag in inputs} if inputs else {}
+        """Columns that rules over several tags look at."""
         self.by_position = [tuple(by_tag.get(tag, ())) for tag in layout.tags]
         """Watches of each column, by rule id."""
         self.watches = [watch for watches in self.by_position for watch in watches]

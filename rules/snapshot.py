@@ -1,13 +1,13 @@
 """The bytes of an engine's snapshot: JSON with rows, so that ten thousand rules take milliseconds (G1)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
 import orjson
 
-VERSION: Final = 1
+VERSION: Final = 2
 ROWS_AT_ONCE: Final = 256
 
 
@@ -24,11 +24,13 @@ class Image:
     evaluated: int
     watches: Iterable[tuple[str, list[Any]]]
     faults: list[list[Any]]
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What other parts of the engine keep, by name (JSON types)."""
 
 
 def encode(image: Image) -> bytes:
     """The image as JSON."""
-    head = orjson.dumps([VERSION, image.rules_version, image.now_ns, image.evaluated, image.faults])
+    head = orjson.dumps([VERSION, image.rules_version, image.now_ns, image.evaluated, image.faults, image.extra])
     # In parts: ten thousand rows alive at once would set off a full garbage collection, ten times the work itself; and
     # row by row, each of orjson's buffers would leave a hole in the heap (measured: 27 MB for 8,000 rules).
     watches = iter(image.watches)
@@ -46,11 +48,11 @@ def decode(data: bytes, rules_version: str) -> Image:
     except ValueError as error:
         raise SnapshotError(f"snapshot of {len(data)} bytes is no JSON: {error}") from error
     try:
-        version, rules, now_ns, evaluated, faults, watches = fields
+        version, rules, now_ns, evaluated, faults, extra, watches = fields
     except (TypeError, ValueError) as error:
-        raise SnapshotError(f"expected six fields: {error}") from error
+        raise SnapshotError(f"expected seven fields: {error}") from error
     if version != VERSION:
         raise SnapshotError(f"snapshot of version {version}, expected {VERSION}")
     if rules != rules_version:
         raise SnapshotError(f"snapshot of rule set {rules}, expected {rules_version}")
-    return Image(rules, now_ns, evaluated, watches, faults)
+    return Image(rules, now_ns, evaluated, watches, faults, extra)

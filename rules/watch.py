@@ -6,6 +6,7 @@ from typing import Any, Final
 from agent.core.quality import is_bad
 from agent.core.tags import Tag
 from rules.conditions.base import CLOSED
+from rules.joint import Joint
 from rules.messages import Texts
 from rules.model import OnBad, RuleBase
 from rules.subject import Profile, Subject
@@ -22,8 +23,9 @@ class Watch(Subject):
     """
 
     __slots__ = (
-        *("condition", "delay_due_ns", "delay_from_ns", "high", "is_by_bad", "is_faulted", "is_new", "is_overdue"),
-        *("is_standing", "low", "off_delay_ns", "on_bad", "on_delay_ns", "reading", "rule"),
+        *("condition", "delay_due_ns", "delay_from_ns", "followers", "high", "is_by_bad", "is_faulted", "is_in_fault"),
+        *("is_new", "is_overdue", "is_standing", "low", "off_delay_ns", "on_bad", "on_delay_ns", "reading", "rule"),
+        "truth",
     )
 
     def __init__(self, rule: RuleBase, tag: Tag, *, is_live: bool) -> None:
@@ -45,6 +47,12 @@ class Watch(Subject):
         self.is_by_bad = False
         """The condition is true because readings are bad, not by a value (Q5)."""
         self.is_faulted = False
+        self.truth: bool | None = None
+        """What the condition said last, before ``on_bad`` and delays; a bad reading leaves it (see is_bad_member)."""
+        self.is_in_fault = False
+        """The fault alarm of its tag is active (Q6)."""
+        self.followers: tuple[int, ...] = ()
+        """Places of the rules that look at this one's condition (T6)."""
         self.reading: float | None = None
         self.low, self.high = CLOSED
 
@@ -59,6 +67,29 @@ class Watch(Subject):
     def compared(self) -> float | None:
         """See :class:`Subject`."""
         return self.value if self.condition.compares else None
+
+    @property
+    def is_bad_member(self) -> bool:
+        """See :class:`rules.joint.Member`."""
+        if self.truth is None or self.is_in_fault:
+            return True
+        return not self.rule.is_joint and (self.quality is None or is_bad(self.quality))
+
+    @property
+    def is_active(self) -> bool:
+        """Its alarm is active: the condition after its delays."""
+        return self.alarm.is_active
+
+    @property
+    def priority(self) -> str:
+        """Of the rule."""
+        return self.profile.priority
+
+    @property
+    def has_evidence(self) -> bool:
+        """See :class:`Subject`; a rule over several tags needs it of each."""
+        condition = self.condition
+        return condition.has_evidence if isinstance(condition, Joint) else super().has_evidence
 
     def judge_bad(self, at_ns: int) -> bool | None:
         """What a bad reading makes of the condition (Q5); None changes nothing."""
@@ -124,7 +155,7 @@ class Watch(Subject):
             self.is_new = old.is_new
         if not is_soft:
             return
-        self.value = old.value
+        self.value, self.truth = old.value, old.truth
         self.condition.from_row(old.condition.to_row(is_whole=True))
         self.is_overdue, self.is_standing, self.is_by_bad = old.is_overdue, old.is_standing, old.is_by_bad
         if old.delay_due_ns is not None:
@@ -134,6 +165,7 @@ class Watch(Subject):
     def to_row(self) -> list[Any]:
         """The watch for a snapshot (JSON types)."""
         flags = self.is_overdue | self.is_new << 1 | self.is_standing << 2 | self.is_by_bad << 3 | self.exercise << 4
+        flags |= (0 if self.truth is None else 1 + self.truth) << 5 | self.is_in_fault << 7
         alarm, condition = self.alarm.to_row(), self.condition.to_row()
         return [self.value, self.newest, self.quality, self.delay_from_ns, self.delay_due_ns, flags, alarm, condition]
 
@@ -143,6 +175,8 @@ class Watch(Subject):
         self.is_overdue, self.is_new, self.is_standing, self.is_by_bad, self.exercise = (
             bool(flags >> bit & 1) for bit in range(5)
         )
+        self.truth = (None, False, True)[flags >> 5 & 3]
+        self.is_in_fault = bool(flags >> 7 & 1)
         self.alarm.from_row(alarm)
         self.condition.from_row(condition)
         self.close()
@@ -153,7 +187,7 @@ def _profile(rule: RuleBase, tag: Tag) -> Profile:
     return Profile(
         rule=rule.id,
         kind=rule.condition,
-        tag=tag.id,
+        tag=rule.tag,
         tag_name=tag.name,
         unit=tag.unit or rule.unit,
         limit=rule.limit_value,

@@ -81,10 +81,12 @@ def rule_findings(rules: Sequence[BaseModel | None], tags: Sequence[Tag], keep_n
     from rules.model import RuleBase
 
     known = {tag.id: tag for tag in tags}
-    unknown = [i for i, rule in enumerate(rules) if isinstance(rule, RuleBase) and rule.tag not in known]
-    yield from _unknown_tags(rules, unknown, list(known))
-    fit = [rule for rule in rules if isinstance(rule, RuleBase) and rule.tag in known]
-    for finding in check(fit, known, keep_ns=keep_ns):
+    found = [(i, rule) for i, rule in enumerate(rules) if isinstance(rule, RuleBase)]
+    unknown = {i for i, rule in found if rule.tag is not None and rule.tag not in known}
+    yield from _unknown_tags(rules, sorted(unknown), list(known))
+    for finding in check([rule for _, rule in found], known, keep_ns=keep_ns):
+        if finding.key == "tag" and places[finding.rule_id] in unknown:
+            continue
         path: Path = ("rules", places[finding.rule_id])
         if finding.key:
             path = (*path, finding.key)
@@ -107,8 +109,8 @@ def _unknown_tags(rules: Sequence[BaseModel | None], places: Sequence[int], know
 
 def tags_named(rules: Sequence[BaseModel | None]) -> list[str]:
     """The tags that rules name, each once."""
-    names = (getattr(rule, "tag", None) for rule in rules)
-    return list(dict.fromkeys(name for name in names if isinstance(name, str)))
+    names = (name for rule in rules for name in getattr(rule, "inputs", ()))
+    return list(dict.fromkeys(names))
 
 
 def missing_files(destinations: Sequence[DestinationBase | None]) -> Iterator[Fault]:
