@@ -4,7 +4,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -24,6 +24,7 @@ SOFT_KEYS: Final = frozenset(
     {
         *("limit", "deadband", "on_delay", "off_delay", "priority", "message", "delay_reason", "basis", "area"),
         *("equipment", "unit", "rationale", "shelvable", "suppressible", "enabled"),
+        *("exclusive", "suppress_when", "re_alarm", "first_out"),
     }
 )
 """A change of these leaves the condition's memory alone (G2)."""
