@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from agent.cli import demo, journal, live, replay, run
+from agent.cli import demo, journal, live, replay, run, test
 from agent.cli.text import EXIT_CODES, INVALID, pick
 from agent.config.errors import ConfigError
 
-GROUPS = (run, live, journal, replay, demo)
+GROUPS = (run, live, journal, replay, test, demo)
 
 
 def parser() -> argparse.ArgumentParser:

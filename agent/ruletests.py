@@ -1,0 +1,268 @@
+"""Runs rule test files: loads them with the rules they name, plays every test, says what is wrong (davy test)."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from agent.config.document import Document, parse, read_text
+from agent.config.errors import ConfigError, Problem, Text, closest, same, show_found, show_path
+from agent.config.errors import Path as Path_
+from agent.config.load import load, load_rules
+from agent.config.parts import Parts
+from agent.core.batch import Batch
+from agent.core.events import AlarmEvent
+from agent.core.tags import Tag
+from drivers.replay import batches
+from rules.build import RuleSet, build
+from rules.model import RuleBase
+from rules.testing.coverage import Coverage
+from rules.testing.diff import Line, Verdict, compare, render
+from rules.testing.notation import NotationError
+from rules.testing.plot import Trace, Tracer, legend, plot
+from rules.testing.runner import Observer, Played, Player, batches_of
+from rules.testing.scope import readers, with_relatives
+from rules.testing.testfile import Case, Given, Suite
+
+ScenarioLoader = Callable[[str, Path], Iterable[Batch]]
+"""Name of a scenario and the test file -> its readings."""
+
+SCENARIO_LOADERS: Final[list[ScenarioLoader]] = []
+"""The simulator puts its own loader in here once it has scenarios for rule tests."""
+
+PLOTS_MAX: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RulesFile:
+    """Rules and tags as a test file names them, loaded once for all tests."""
+
+    path: Path
+    rules: tuple[RuleBase, ...]
+    tags: Mapping[str, Tag]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCase:
+    """A test that is ready to run."""
+
+    file: Path
+    line: int
+    case: Case
+    rules_file: RulesFile
+    judged: frozenset[str]
+    """Alarms whose events must be exactly those expected."""
+
+    @property
+    def sole_rule(self) -> str | None:
+        """What is meant where the test names no alarm."""
+        return next(iter(self.judged)) if len(self.judged) == 1 else None
+
+    def source(self) -> Iterable[Batch]:
+        """The readings, from the beginning."""
+        if self.case.data is not None:
+            return batches(Path(self.case.data), is_sorted=False)
+        if self.case.scenario is not None:
+            return SCENARIO_LOADERS[0](self.case.scenario, self.file)
+        return batches_of(self.case)
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of one test."""
+
+    loaded: LoadedCase
+    seconds: float = 0.0
+    lines: list[Line] = field(default_factory=list[Line])
+    complaints: list[str] = field(default_factory=list[str])
+    pictures: list[str] = field(default_factory=list[str])
+
+    @property
+    def is_passed(self) -> bool:
+        """Everything came as expected, and nothing else."""
+        return not self.complaints and all(line.verdict is Verdict.SAME for line in self.lines)
+
+    def failure(self) -> str:
+        """What a person reads; empty where it passed."""
+        if self.is_passed:
+            return ""
+        parts = [*(f"  {complaint}" for complaint in self.complaints)]
+        if self.lines:
+            parts.append(render(self.lines))
+        return "\n".join([*parts, *self.pictures])
+
+    def to_fields(self) -> dict[str, Any]:
+        """The result with JSON types."""
+        return {
+            "file": str(self.loaded.file),
+            "line": self.loaded.line,
+            "name": self.loaded.case.name,
+            "passed": self.is_passed,
+            "seconds": round(self.seconds, 6),
+            "rules": sorted(self.loaded.judged),
+            "transitions": [line.to_fields() for line in self.lines],
+            "complaints": self.complaints,
+        }
+
+
+def load_tests(files: Sequence[Path]) -> list[LoadedCase]:
+    """The tests of some files, in order. Raises ConfigError with every problem of the first file that has one."""
+    known: dict[Path, RulesFile] = {}
+    return [case for file in files for case in _load_file(file, known)]
+
+
+def run(loaded: LoadedCase, coverage: Coverage | None = None) -> Result:
+    """Play a test; a failed one is played again for its picture."""
+    observers: list[Observer] = []
+    if coverage is not None:
+        coverage.add(str(loaded.rules_file.path), loaded.rules_file.rules)
+        observers.append(coverage.observe(str(loaded.rules_file.path), _rule_set(loaded), loaded.judged))
+    played = _play(loaded, observers)
+    result = Result(loaded, complaints=played.complaints)
+    events = [event for event in played.events if event.alarm in loaded.judged]
+    result.lines = compare(loaded.case.expected, events, played.start_ns, loaded.sole_rule)
+    if not result.is_passed:
+        wrong = [line.alarm for line in result.lines if line.verdict is not Verdict.SAME]
+        names = list(dict.fromkeys(wrong or sorted(loaded.judged)))[:PLOTS_MAX]
+        tracer = Tracer(names)
+        played = _play(loaded, (tracer,))
+        pictures = (_picture(tracer.traces[name], played) for name in names)
+        result.pictures = [picture for picture in pictures if picture]
+    return result
+
+
+def _picture(trace: Trace, played: Played) -> str:
+    picture = plot(trace, played.start_ns)
+    return f"\n{trace.rule}\n{picture}\n{legend(trace)}".rstrip() if picture else ""
+
+
+def _play(loaded: LoadedCase, observers: Sequence[Observer]) -> Played:
+    return Player(_rule_set(loaded), loaded.case, loaded.source(), observers).play()
+
+
+def _rule_set(loaded: LoadedCase) -> RuleSet:
+    rules = with_relatives(loaded.rules_file.rules, loaded.judged)
+    return build(rules, loaded.rules_file.tags, live=False)
+
+
+# ---- loading
+
+
+def load_rules_file(path: Path) -> RulesFile:
+    """A rules file, a davy.yaml or its directory; ConfigError."""
+    if path.is_dir() or _is_whole_configuration(path):
+        loaded = load(path)
+        rules, tags = tuple(rule for rule in loaded.config.rules if isinstance(rule, RuleBase)), loaded.tags
+    else:
+        found, tags = load_rules(path)
+        rules = cast("tuple[RuleBase, ...]", found)
+    return RulesFile(path, rules, {tag.id: tag for tag in tags})
+
+
+def _is_whole_configuration(path: Path) -> bool:
+    document = parse(read_text(path, str(path)), str(path), lambda text, _: text)
+    return bool({"site", "agent", "devices"} & document.value.keys())
+
+
+def _load_file(file: Path, known: dict[Path, RulesFile]) -> Iterator[LoadedCase]:
+    document = parse(read_text(file, str(file)), str(file), lambda text, _: text)
+    parts = Parts({"directory": file.parent})
+    suite = parts.section(Suite, document.value, ())
+    problems = [*document.problems]
+    for fault in parts.faults:
+        at = document.position(fault.path, is_key=fault.is_key)
+        problems.append(Problem(at, show_path(fault.path), fault.text, fault.found, fault.allowed, fault.suggestion))
+    if problems or suite is None:
+        raise ConfigError(problems)
+    path = Path(suite.rules).resolve()
+    if path not in known:
+        known[path] = load_rules_file(Path(suite.rules))
+    rules_file = known[path]
+    cases: list[LoadedCase] = []
+    for position, case in enumerate(suite.tests):
+        line = document.position(("tests", position)).line
+        judged = _judged(case, rules_file)
+        cases.append(LoadedCase(file, line, case, rules_file, judged))
+        problems += _Checker(document, ("tests", position), cases[-1]).problems()
+    if problems:
+        raise ConfigError(problems)
+    yield from cases
+
+
+def _judged(case: Case, rules_file: RulesFile) -> frozenset[str]:
+    named = frozenset(each.alarm for each in case.expected if each.alarm is not None)
+    own = frozenset(case.rule)
+    if not own and case.given:
+        own = readers(rules_file.rules, case.given)
+    if not own and not case.given:
+        own = frozenset(rule.id for rule in rules_file.rules if rule.enabled)
+    return own | named
+
+
+class _Checker:
+    """What the models cannot see: names that the rules file does not have, signals that cannot be read."""
+
+    def __init__(self, document: Document, path: Path_, loaded: LoadedCase) -> None:
+        self._document = document
+        self._path = path
+        self._loaded = loaded
+        self._case = loaded.case
+        self._ids = [rule.id for rule in loaded.rules_file.rules]
+        file = loaded.rules_file.path
+        self._no_rule = Text(f"no such rule in {file}", f"{file} 中没有这条规则")
+        self._no_tag = Text(f"no such tag in {file}", f"{file} 中没有这个位号")
+
+    def problems(self) -> Iterator[Problem]:
+        """All of them."""
+        yield from (self._unknown(("rule",), rule) for rule in self._case.rule if rule not in self._ids)
+        yield from self._expectations()
+        for i, action in enumerate(self._case.actions):
+            alarm = action.fields.get("alarm")
+            if isinstance(alarm, str) and not self._is_known(alarm) and not action.rejected:
+                yield self._unknown(("do", i), alarm)
+        yield from self._signals()
+        yield from self._sources()
+
+    def _expectations(self) -> Iterator[Problem]:
+        for i, each in enumerate(self._case.expected):
+            if each.alarm is not None:
+                if not self._is_known(each.alarm):
+                    yield self._unknown(("expect", i), each.alarm)
+            elif self._loaded.sole_rule is None:
+                text = Text("which rule? the test is about several", "是哪条规则?本测试涉及多条")
+                yield self._problem(("expect", i), text, show_found(self._case.expect[i]))
+
+    def _signals(self) -> Iterator[Problem]:
+        tags = self._loaded.rules_file.tags
+        for tag, given in self._case.given.items():
+            if tag not in tags:
+                yield self._problem(("given", tag), self._no_tag, show_found(tag), closest(tag, tags))
+                continue
+            try:
+                batches_of(self._case.model_copy(update={"given": {tag: given}}))
+            except NotationError as error:
+                inner = ("given", tag, "signal") if isinstance(given, Given) else ("given", tag)
+                yield self._problem(inner, same(str(error)), None)
+
+    def _sources(self) -> Iterator[Problem]:
+        case = self._case
+        if case.scenario is not None and not SCENARIO_LOADERS:
+            text = Text("this version has no simulator scenarios for rule tests", "本版本尚不支持仿真场景")
+            yield self._problem(("scenario",), text, show_found(case.scenario))
+        if case.data is not None and not Path(case.data).is_file():
+            yield self._problem(("data",), Text("no such file", "文件不存在"), show_found(case.data))
+
+    def _is_known(self, alarm: str) -> bool:
+        return alarm in self._ids or alarm.startswith("davy:")
+
+    def _unknown(self, inner: Path_, rule: str) -> Problem:
+        return self._problem(inner, self._no_rule, show_found(rule), closest(rule, self._ids))
+
+    def _problem(self, inner: Path_, text: Text, found: str | None, near: str | None = None) -> Problem:
+        path = (*self._path, *inner)
+        return Problem(self._document.position(path), show_path(path), text, found, None, near)
+
+
+def events_of(loaded: LoadedCase) -> list[AlarmEvent]:
+    """All events of a test, judged or not."""
+    return _play(loaded, ()).events

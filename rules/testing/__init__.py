@@ -1,0 +1,1 @@
+"""Tests of rules in YAML, run in virtual time: signals in, transitions out (docs/rule-tests.md)."""
