@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent import health
-from agent.commands.remote import Commands, Origin
-from agent.commands.signature import CommandKey
 from agent.config.base import DestinationBase
 from agent.config.kinds import destination_factory, driver_factory
 from agent.config.models import Config
@@ -27,16 +25,18 @@ from agent.core.ports import DestinationContext, Driver, DriverContext, SiteView
 from agent.core.records import Lane
 from agent.core.tags import Tag
 from agent.destinations.base import Destination
+from agent.differences import differences
 from agent.envelope import Envelope, Place
 from agent.journal.fs import LockedError
 from agent.journal.log import Journal, JournalOptions
 from agent.journal.state import StateStore
 from agent.journal.writer import JournalWriter
-from agent.local import LocalServer
 from agent.logs import set_up_logging
+from agent.people import People, Surroundings
 from agent.pipeline import Pipeline
 from agent.prepare import Prepared, prepare_apart
 from agent.recovery import CONFIGURATION, SNAPSHOT, Recovered, recover, recovery_fields
+from agent.reload import tell_differences
 from agent.status import VERSION, Status, is_ready
 from agent.supervise import Job, stage
 from rules.build import RuleSet
@@ -60,18 +60,18 @@ def main(path: Path) -> int:
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(run(prepared))
-    return uvloop.run(run(prepared))
+        return asyncio.run(run(prepared, path))
+    return uvloop.run(run(prepared, path))
 
 
-async def run(prepared: list[Prepared]) -> int:
+async def run(prepared: list[Prepared], path: Path) -> int:
     """Open the journal, run the stages, stop them; 2 where the state directory is in use.
 
     The configuration comes in a list of one and is taken out of it: for an agent that runs for years nobody else must
     keep its 10,000 models alive.
     """
     try:
-        app = App(prepared.pop())
+        app = App(prepared.pop(), path)
     except LockedError as error:
         log.error("cannot start", extra={"error": str(error)})
         return 2
@@ -79,6 +79,7 @@ async def run(prepared: list[Prepared]) -> int:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, app.people.reload.ask)
     await app.run(stop)
     return 0
 
@@ -101,7 +102,7 @@ class _Beginning:
 class App:
     """One agent: wires the parts, and owns what must be opened and closed in order."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, path: Path) -> None:
         config, rules = prepared.config, prepared.rules
         self._site, self._agent_name, self._listen = config.site, config.agent.name, config.console.listen
         self._is_state_failing = False
@@ -137,14 +138,25 @@ class App:
         self.status = Status(self.pipeline, self._journal, self._envelope, self.clock, self.counters)
         place_cursors(config.destinations, self._journal, self._state)
         self._readings_destinations = [there.id for there in config.destinations if "readings" in there.send]
-        self._commands = Commands(self.pipeline, _origins(config), self._state, self.clock, self.counters)
-        self._commands.epoch = self._journal.epoch
+        self.people = People(
+            Surroundings(
+                pipeline=self.pipeline,
+                state=self._state,
+                writer=self.writer,
+                clock=self.clock,
+                counters=self.counters,
+                directory=directory,
+                status=self.status.full,
+                keep_configuration=self._keep_configuration,
+                destinations=config.destinations,
+                epoch=self._journal.epoch,
+                configuration=path,
+            )
+        )
         self._parts = _Parts(drivers, self._make_destinations(config.destinations))
         self.status.devices = self._parts.drivers
         self.status.destinations = self._parts.destinations
         self.pipeline.outlets.unjournaled.extend(there.offer for there in self._parts.destinations.values())
-        path = Path(os.environ.get("RUNTIME_DIRECTORY", directory)) / "davy.sock"
-        self._local = LocalServer(path, self.pipeline, self.writer, self.status.full)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop``; then drivers stop, the queue drains, destinations flush, the journal closes."""
@@ -153,7 +165,7 @@ class App:
             await self._begin()
             outer: dict[str, Job] = {name: there.run for name, there in self._parts.destinations.items()}
             outer |= {"upkeep": self._keep_up, "watchdog": self._watch}
-            outer |= {"local": self._local.run, "console": self._serve_http, "commands": self._commands.run}
+            outer |= {"console": self._serve_http, **self.people.jobs()}
             async with stage(outer, self.clock, self.counters):
                 drivers: dict[str, Job] = {
                     name: (lambda driver=driver: driver.run(self.pipeline.inbox))
@@ -201,7 +213,13 @@ class App:
             return
         actor = "install" if beginning.recovered.version is None else "offline"
         fields = {**json.loads(text), "digest": hashlib.sha256(text).hexdigest(), "actor": actor}
+        old = self._state.get_item(CONFIGURATION)
         await self.pipeline.reconfigure(beginning.rules, fields)
+        if old is not None:
+            await tell_differences(self.pipeline, differences(json.loads(old), json.loads(text)), {"actor": actor})
+        await self._keep_configuration(text)
+
+    async def _keep_configuration(self, text: bytes) -> None:
         await self._save(lambda: self._state.put_item(CONFIGURATION, text))
         await self._save_snapshot()
 
@@ -288,7 +306,7 @@ class App:
                 status=self.status.message,
                 tags=lambda: _tag_table(self._tags),
                 alarms=self._standing,
-                command=self._commands.handle,
+                command=self.people.commands.handle,
                 end_unknown=self._end_unknown,
             ),
             site=self._site.id,
@@ -332,18 +350,6 @@ def _envelope(config: Config, epoch: str, known: Sequence[Tag], rules: RuleSet) 
     state = "synchronised" if is_synchronised() else "unsynchronised"
     tags = {tag.id: tag for tag in known}
     return Envelope(site.id, config.agent.name, place, epoch, tags, rules.version, state)
-
-
-def _origins(config: Config) -> dict[str, Origin]:
-    origins: dict[str, Origin] = {}
-    for there in config.destinations:
-        key: str | None = getattr(there, "command_key", None)
-        origins[there.id] = Origin(
-            frozenset(getattr(there, "commands", ())),
-            getattr(there, "operator", False),
-            CommandKey(key) if key is not None else None,
-        )
-    return origins
 
 
 def _give_up_stopping() -> None:

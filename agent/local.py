@@ -3,16 +3,17 @@
 import asyncio
 import json
 import logging
-import pwd
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from agent.commands.desk import ACTIONS, Desk
+from agent.commands.model import CommandError
 from agent.core.ports import JournalReader
 from agent.core.records import Kind, Lane, Record
-from agent.pipeline import Acted, Pipeline
+from agent.pipeline import Pipeline
 
 log = logging.getLogger("davy.local")
 
@@ -26,20 +27,30 @@ class RequestError(Exception):
 
 
 class LocalServer:
-    """Answers ``status``, ``alarms``, ``acknowledge``, ``reset`` and ``tail``; the actor is the socket peer's user."""
+    """Answers ``status``, ``alarms``, ``tail``, ``reload``, ``needs`` and every action of :mod:`agent.commands.desk`.
+
+    The actor is the socket peer's user, or who logs in with the request; never a field of it.
+    """
 
     def __init__(
-        self, path: Path, pipeline: Pipeline, reader: JournalReader, status: Callable[[], dict[str, Any]]
+        self,
+        path: Path,
+        pipeline: Pipeline,
+        reader: JournalReader,
+        status: Callable[[], dict[str, Any]],
+        desk: Desk,
     ) -> None:
         self._path = path
         self._pipeline = pipeline
         self._reader = reader
         self._status = status
-        self._requests: Mapping[str, Callable[[dict[str, Any], str], Awaitable[Any]]] = {
+        self._desk = desk
+        self._requests: Mapping[str, Callable[[dict[str, Any], int], Awaitable[Any]]] = {
             "status": self._get_status,
             "alarms": self._get_alarms,
-            "acknowledge": self._act,
-            "reset": self._act,
+            "needs": self._get_needs,
+            "reload": self._desk.ask_reload,
+            **dict.fromkeys(ACTIONS, self._act),
         }
 
     async def run(self) -> None:
@@ -71,26 +82,24 @@ class LocalServer:
             if kind not in self._requests:
                 raise RequestError(f"no request {kind!r}; there are {', '.join(self._requests)}, tail")
             answer = {"ok": True, "result": await self._requests[kind](request, _peer(writer))}
-        except (RequestError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except (RequestError, CommandError, json.JSONDecodeError, KeyError, TypeError) as error:
             answer = {"ok": False, "error": str(error)}
         writer.write(_line(answer))
         await writer.drain()
 
-    async def _get_status(self, _request: dict[str, Any], _actor: str) -> dict[str, Any]:
+    async def _get_status(self, _request: dict[str, Any], _uid: int) -> dict[str, Any]:
         return self._status()
 
-    async def _get_alarms(self, request: dict[str, Any], _actor: str) -> list[dict[str, Any]]:
+    async def _get_alarms(self, request: dict[str, Any], _uid: int) -> list[dict[str, Any]]:
         engine = self._pipeline.engine
         views = engine.alarms() if request.get("all") else engine.standing()
         return [{**view.to_fields(), "alarm": view.id} for view in views]
 
-    async def _act(self, request: dict[str, Any], actor: str) -> dict[str, Any]:
-        alarm = str(request["alarm"])
-        event = request.get("event")
-        if event is None:
-            event = next((view.event for view in self._pipeline.engine.alarms() if view.id == alarm), None)
-        fields = {"alarm": alarm, "event": event, "note": request.get("note"), "actor": actor, "via": "cli"}
-        return acted_fields(await self._pipeline.act(request["do"], fields))
+    async def _get_needs(self, request: dict[str, Any], uid: int) -> dict[str, Any]:
+        return await self._desk.needs(request, uid)
+
+    async def _act(self, request: dict[str, Any], uid: int) -> dict[str, Any]:
+        return await self._desk.act(request["do"], request, uid)
 
     async def _tail(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         lanes = [Lane.ALARMS, Lane.READINGS] if request.get("readings") else [Lane.ALARMS]
@@ -135,24 +144,10 @@ def tail_fields(record: Record) -> dict[str, Any]:
     }
 
 
-def acted_fields(acted: Acted) -> dict[str, Any]:
-    """The outcome of an action as JSON types."""
-    return {
-        "outcome": acted.outcome,
-        "reason": acted.reason,
-        "alarm": acted.alarm,
-        "state": acted.state,
-        "seq": acted.seq,
-    }
-
-
-def _peer(writer: asyncio.StreamWriter) -> str:
+def _peer(writer: asyncio.StreamWriter) -> int:
     channel: socket.socket = writer.get_extra_info("socket")
     _pid, uid, _gid = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
+    return uid
 
 
 def _line(fields: Mapping[str, Any]) -> bytes:

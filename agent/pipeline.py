@@ -121,6 +121,11 @@ class Pipeline:
         """Journal an audit record and let the engine see it; synced on return. Its seq, None where the disk failed."""
         return await self._in_turn(lambda: self._note(kind, fields))
 
+    async def note_all(self, kind: str, notes: Sequence[Mapping[str, Any]]) -> None:
+        """Journal several audit records of one kind together; synced on return, unless the disk fails."""
+        if notes:
+            await self._in_turn(lambda: self._note_all(kind, notes))
+
     async def reconfigure(self, rules: RuleSet, fields: Mapping[str, Any]) -> None:
         """Journal the configuration record, then let the engine take the new rule set (spec/rules.md G1)."""
         await self._in_turn(lambda: self._reconfigure(rules, fields))
@@ -214,6 +219,12 @@ class Pipeline:
         records = await self._append([Event(Kind.AUDIT, self._envelope.audit(kind, time_ns, fields))], urgent=True)
         await self._apply(records)
         return records[0].seq if records[0].seq and await self._is_synced() else None
+
+    async def _note_all(self, kind: str, notes: Sequence[Mapping[str, Any]]) -> None:
+        time_ns = self._clock.now_ns()
+        drafts = [Event(Kind.AUDIT, self._envelope.audit(kind, time_ns, fields)) for fields in notes]
+        await self._apply(await self._append(drafts, urgent=True))
+        await self._is_synced()
 
     async def _reconfigure(self, rules: RuleSet, fields: Mapping[str, Any]) -> None:
         seq = await self._note("configuration", fields)
