@@ -37,6 +37,7 @@ class Envelope:
         """The fields of an alarm record (spec/wire.md ``alarms``), but for what the journal adds."""
         return {
             **event.to_fields(),
+            "cause_seq": event.cause_seq or None,  # 0: a reading that no disk took
             "v": 1,
             "site": self.site,
             "agent": self.agent,
