@@ -370,9 +370,10 @@ class Engine:
         for i, value in enumerate(batch.values):
             quality = 0 if batch.quality is None else batch.quality[i]
             if quality >= FIRST_BAD or not math.isfinite(value):
-                continue
+                value = math.nan  # what a window keeps of a bad reading
             for watch in plan.by_position[i if batch.index is None else batch.index[i]]:
-                watch.condition.refill(value, batch.t_ns(i))
+                if value == value or watch.condition.keeps_bad:
+                    watch.condition.refill(value, batch.t_ns(i))
 
 
 def _watch(rules: RuleSet, rule: RuleBase) -> Watch:

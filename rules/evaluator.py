@@ -62,6 +62,9 @@ class Evaluator:
                 watch.is_by_bad = False
             if watch.alarm.is_active:
                 watch.alarm.extreme = condition.worse(watch.value, watch.alarm.extreme)
+        elif condition.meet_bad(value, quality, t_ns):
+            truth = watch.truth = True
+            self._note_true(watch)
         else:
             truth = watch.judge_bad(at_ns)
             if condition.sees_bad and truth is not None:
@@ -75,6 +78,12 @@ class Evaluator:
             watch.rearm()
         else:
             watch.close()
+
+    def _note_true(self, watch: Watch) -> None:
+        """A bad reading is evidence all the same (Q4)."""
+        watch.value, watch.is_by_bad = watch.condition.value, False
+        if watch.alarm.is_active:
+            watch.alarm.extreme = watch.condition.worse(watch.value, watch.alarm.extreme)
 
     def hear(self, plan: Plan, batch: Batch, at_ns: int) -> None:
         """Keep the readings that rules over several tags look at when the step ends."""
@@ -150,10 +159,10 @@ class Evaluator:
 
     def _change(self, watch: Watch, change: Input, at_ns: int) -> None:
         """The condition, delays included, has changed."""
-        note = cause = None
+        note, cause = watch.remark, None
         if change is Input.TRUE:
             watch.alarm.extreme = watch.condition.worse(watch.value, None)
-            note = AT_START if watch.is_standing else None
+            note = joined(AT_START if watch.is_standing else None, note)
             cause = BAD_INPUT if watch.is_by_bad else None
         elif watch.profile.latch:
             change = Input.FALSE_LATCHED

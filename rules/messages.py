@@ -14,6 +14,19 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "stale": ("无有效数据", "no usable reading"),
     "bad_quality": ("数据质量坏", "bad quality"),
     "state": ("状态报警", "state alarm"),
+    "deviation": ("偏差过大", "deviates too far"),
+    "flatline": ("数值长时间不变", "has not moved"),
+    "average": ("平均值超限", "mean beyond its limit"),
+    "time_to_limit": ("预计很快到达限值", "will soon reach its limit"),
+    "overdue": ("检验、标定已超期", "test or calibration overdue"),
+    "suspicion.noise_collapse": (
+        "疑似异常：波动明显减小（可能被遮挡或替换，须核实）",
+        "suspicious: noise has collapsed (perhaps covered or replaced; to be verified)",
+    ),
+    "suspicion.missing_near_limit": (
+        "疑似异常：接近限值时数据多次缺失（须核实）",
+        "suspicious: data repeatedly missing near the limit (to be verified)",
+    ),
     "clock": ("设备时钟异常", "device clock is wrong"),
 }
 
@@ -21,17 +34,23 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
 class Texts:
     """The message of one alarm. A configured text stands as it is; only what is left out is made."""
 
-    __slots__ = ("_configured", "_fixed", "_kind", "_limit", "_name", "_unit")
+    __slots__ = ("_configured", "_fixed", "_kind", "_limit", "_limit_unit", "_name", "_unit")
 
     def __init__(
         self, configured: Mapping[str, str] | None, kind: str, name: str, limit: float | None, unit: str | None
     ) -> None:
+        """``unit`` is the value's and the limit's; see :meth:`limit_in` where they differ."""
         self._configured = dict(configured or {})
         self._kind = kind
         self._name = name
         self._limit = limit
-        self._unit = unit or ""
+        self._unit = self._limit_unit = unit or ""
         self._fixed = all(language in self._configured for language in LANGUAGES)
+
+    def limit_in(self, unit: str | None) -> "Texts":
+        """The limit has a unit of its own."""
+        self._limit_unit = unit or ""
+        return self
 
     def at(self, value: float | None) -> Mapping[str, str]:
         """The texts by language; ``value`` is what was compared with the limit."""
@@ -45,8 +64,9 @@ class Texts:
         return {**made, **self._configured}
 
     def _detail(self, value: float | None, value_text: str, limit_text: str) -> str:
-        text = "" if value is None else value_text.format(self._with_unit(value))
-        return text if self._limit is None else text + limit_text.format(self._with_unit(self._limit))
+        text = "" if value is None else value_text.format(_with_unit(value, self._unit))
+        return text if self._limit is None else text + limit_text.format(_with_unit(self._limit, self._limit_unit))
 
-    def _with_unit(self, number: float) -> str:
-        return f"{number:.6g} {self._unit}".rstrip()
+
+def _with_unit(number: float, unit: str) -> str:
+    return f"{number:.6g} {unit}".rstrip()

@@ -142,6 +142,10 @@ class RuleBase(Strict):
         """The unit of the compared value in messages."""
         return tag.unit or self.unit
 
+    def limit_unit(self, tag: Tag) -> str | None:
+        """The unit of the limit in messages, where it is another than the value's."""
+        return self.text_unit(tag)
+
     @property
     def limit_value(self) -> float | None:
         """The configured limit, as events print it; None where the kind has none."""

@@ -20,7 +20,8 @@ def kinds() -> dict[str, type[RuleBase]]:
     found: dict[str, type[RuleBase]] = {}
     for module in pkgutil.iter_modules(conditions.__path__):
         if module.name not in _SHARED and not module.name.startswith("_"):
-            found[module.name] = importlib.import_module(f"{conditions.__name__}.{module.name}").Config
+            kind = module.name.replace("suspicion_", "suspicion.")
+            found[kind] = importlib.import_module(f"{conditions.__name__}.{module.name}").Config
     for point in entry_points(group=ENTRY_POINTS):
         if point.name not in found:
             found[point.name] = point.load().Config

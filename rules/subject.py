@@ -1,13 +1,17 @@
 """What has an alarm: the fixed facts that its events repeat, the alarm, and the newest evidence."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from agent.core.events import AlarmEvent, Priority, State, Transition
-from agent.core.quality import is_usable
+from agent.core.quality import Quality, is_usable
 from rules.alarm import HIDDEN, Alarm, Move
 from rules.hiding import NOT_ANNUNCIATED, Hold, Holds
 from rules.messages import Texts
+
+CERTAIN_COVERAGE: Final = 0.75
+"""An event about a mean of less is uncertain (C5)."""
+_UNCERTAIN: Final = Quality.UNCERTAIN.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +148,18 @@ class Subject:
         return self.value
 
     @property
+    def coverage(self) -> float | None:
+        """The share of its window that readings cover (C5); None where it has none."""
+        return None
+
+    @property
+    def told_quality(self) -> int | None:
+        """The quality that events tell: uncertain where too little is covered (C5)."""
+        coverage = self.coverage
+        is_thin = coverage is not None and coverage < CERTAIN_COVERAGE
+        return _UNCERTAIN if is_thin and self.quality == 0 else self.quality
+
+    @property
     def newest(self) -> float | None:
         """The newest raw value of the tag (A9); None where the alarm has no tag or the reading no value."""
         return None
@@ -174,7 +190,8 @@ class Subject:
             value=self.compared,
             limit=profile.limit,
             unit=profile.unit,
-            quality=self.quality,
+            quality=self.told_quality,
+            coverage=self.coverage,
             priority=profile.priority,
             message=profile.texts.at(self.compared),
             occurrence=alarm.occurrence,

@@ -69,6 +69,11 @@ class Watch(Subject):
         return self.value if self.condition.compares else None
 
     @property
+    def coverage(self) -> float | None:
+        """See :class:`Subject`."""
+        return self.condition.coverage
+
+    @property
     def is_bad_member(self) -> bool:
         """See :class:`rules.joint.Member`."""
         if self.truth is None or self.is_in_fault:
@@ -197,6 +202,8 @@ def _profile(rule: RuleBase, tag: Tag) -> Profile:
         area=rule.area,
         equipment=rule.equipment,
         source=tag.source.value,
-        texts=Texts(rule.message, rule.condition, name, rule.limit_value, rule.text_unit(tag)),
+        texts=Texts(rule.message, rule.condition, name, rule.limit_value, rule.text_unit(tag)).limit_in(
+            rule.limit_unit(tag)
+        ),
         latch=rule.latch,
     )

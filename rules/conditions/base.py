@@ -20,6 +20,8 @@ class Condition:
     """Its value is compared with something, so events tell it."""
     sees_bad: ClassVar[bool] = False
     """Bad readings are evidence for it: ``on_bad`` plays no part."""
+    keeps_bad: ClassVar[bool] = False
+    """Its window holds bad readings too; :meth:`refill` gives them back as NaN."""
 
     def __init__(self) -> None:
         self.value: float | None = None
@@ -32,6 +34,16 @@ class Condition:
     def take_bad(self, at_ns: int) -> bool | None:
         """Evaluate a bad reading; asked of conditions that see bad ones only."""
         del at_ns
+        return None
+
+    def meet_bad(self, value: float, quality: int, t_ns: int) -> bool:
+        """Note a bad reading before ``on_bad`` is asked; True: it is true all the same, whatever that says (Q4)."""
+        del value, quality, t_ns
+        return False
+
+    @property
+    def coverage(self) -> float | None:
+        """The share of its window that readings cover, 0..1, told by events (C5); None where that means nothing."""
         return None
 
     def band(self) -> tuple[float, float]:
@@ -74,7 +86,7 @@ class Condition:
         return None
 
     def refill(self, value: float, t_ns: int) -> None:
-        """Give back a usable sample that a snapshot left out (G1)."""
+        """Give back a reading that a snapshot left out (G1), oldest first; NaN for a bad one (``keeps_bad``)."""
 
     def to_row(self, *, is_whole: bool = False) -> list[Any]:
         """Its memory for a snapshot (JSON types); ``is_whole``: with windows of more than five minutes, too."""
