@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -24,7 +24,15 @@ class RuleSet:
 
     def tag(self, rule: RuleBase) -> Tag:
         """What a rule is about: the tag that it reads, or what stands for several (see ``RuleBase.about``)."""
-        return rule.about(self.tags)
+        about = rule.about(self.tags)
+        if rule.tag is not None or not self.tags:
+            return about
+        source = next((self.tags[name].source for name in all_inputs(rule, self._by_id) if name in self.tags), None)
+        return about if source is None else replace(about, source=source)
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, RuleBase]:
+        return {rule.id: rule for rule in self.rules}
 
     def tags_of(self, rule: RuleBase) -> tuple[Tag, ...]:
         """What a rule knows of tags: if one of them changes, it is another rule."""
@@ -42,8 +50,23 @@ class RuleSet:
         return hashlib.sha256(canonical_json(fields)).hexdigest()[:12]
 
 
+def all_inputs(rule: RuleBase, by_id: Mapping[str, RuleBase]) -> list[str]:
+    """The tags that a rule looks at, those of the rules it looks at included, each once."""
+    names: dict[str, None] = {}
+    seen: set[str] = set()
+    waiting = [rule]
+    while waiting:
+        one = waiting.pop()
+        if one.id in seen:
+            continue
+        seen.add(one.id)
+        names.update(dict.fromkeys(one.inputs))
+        waiting.extend(by_id[name] for name in one.looks_at if name in by_id)
+    return list(names)
+
+
 def build(rules: Sequence[RuleBase], tags: Mapping[str, Tag], *, live: bool) -> RuleSet:
-    """A rule set; ValueError for an id that occurs twice or rules in a circle. :func:`rules.check.check` comes first."""
+    """A rule set; ValueError for an id that occurs twice or for a circle. :func:`rules.check.check` comes first."""
     ordered = tuple(sorted(rules, key=lambda rule: rule.id))
     for one, next_one in pairwise(ordered):
         if one.id == next_one.id:

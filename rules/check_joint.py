@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from agent.core.batch import Source
 from agent.core.tags import Tag
+from rules.build import all_inputs
 from rules.finding import Finding, unknown_name
 from rules.model import RuleBase
 from rules.steps import Node, cycle
@@ -33,22 +34,7 @@ def _of_rule(rule: RuleBase, by_id: Mapping[str, RuleBase], known: Mapping[str, 
         elif rule.enabled and not member.enabled:
             message = "this rule is disabled, so it would count as bad for ever"
             yield Finding(rule.id, "members", name, "an enabled rule", message, "该规则已停用，将一直被视为坏值")
-    sources = {known[name].source is Source.SIMULATOR for name in _all_inputs(rule, by_id) if name in known}
+    sources = {known[name].source is Source.SIMULATOR for name in all_inputs(rule, by_id) if name in known}
     if len(sources) > 1:
         message = "simulated and real inputs in one rule"
         yield Finding(rule.id, None, None, "all simulated or all real", message, "同一规则中混有仿真与真实输入")
-
-
-def _all_inputs(rule: RuleBase, by_id: Mapping[str, RuleBase]) -> set[str]:
-    """The tags that a rule looks at, those of the rules it looks at included."""
-    names: set[str] = set()
-    seen: set[str] = set()
-    waiting = [rule.id]
-    while waiting:
-        one = by_id.get(waiting.pop())
-        if one is None or one.id in seen:
-            continue
-        seen.add(one.id)
-        names.update(one.inputs)
-        waiting.extend(one.looks_at)
-    return names

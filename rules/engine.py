@@ -108,6 +108,10 @@ class Engine:
         self._advance(now_ns)
         return self._work.take_events()
 
+    def set_fault(self, tag: str, *, is_in_fault: bool) -> None:
+        """The fault alarm of a tag came or went (Q6); what looks at the tag sees it when the step ends (C6, C7)."""
+        self._wiring.set_fault(self._work, tag, is_in_fault=is_in_fault)
+
     @property
     def next_due_ns(self) -> int | None:
         """When the next timer fires if nothing comes; None: never."""
@@ -374,6 +378,9 @@ class Engine:
             for watch in plan.by_position[i if batch.index is None else batch.index[i]]:
                 if value == value or watch.condition.keeps_bad:
                     watch.condition.refill(value, batch.t_ns(i))
+            heard = plan.inputs.get(i if batch.index is None else batch.index[i])
+            if heard is not None:
+                heard.refill(value, batch.t_ns(i))
 
 
 def _watch(rules: RuleSet, rule: RuleBase) -> Watch:

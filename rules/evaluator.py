@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 
 from agent.core.batch import Batch
-from agent.core.events import AlarmEvent
+from agent.core.events import AlarmEvent, State
 from agent.core.quality import FIRST_BAD, Quality
 from rules.alarm import TRANSITIONS, Input, Move
 from rules.joint import Joint
+from rules.lifecycle import Lifecycle
 from rules.plan import Plan
+from rules.settings import DEFAULT
 from rules.steps import Agenda
 from rules.subject import Subject, Why
 from rules.timers import DELAY, STALE, Timers
@@ -32,6 +34,7 @@ class Evaluator:
         self.late_from = 0
         """From this place on they are looked at after the timers of their time."""
         self.agenda = Agenda()
+        self.life = Lifecycle(self, DEFAULT)
         self._epoch = epoch
         self._events: list[AlarmEvent] = []
 
@@ -135,6 +138,14 @@ class Evaluator:
     def _settle(self, watch: Watch, truth: bool | None, at_ns: int) -> None:
         """Delays (A1), then the table (A2). Unknown acts on delays as a bad reading under hold does."""
         is_active = watch.alarm.is_active
+        life = self.life
+        if watch.is_flag:
+            life.touch(watch.rule.id)
+        if truth is not None:
+            if life.blindness.dark:
+                life.blindness.see(watch.rule.id, at_ns)
+        elif not watch.condition.sees_bad:
+            life.darken(watch.rule.id, at_ns)
         if truth is None:
             if is_active:
                 watch.delay_due_ns = None  # the off-delay starts anew at the first reading that proves it false
@@ -162,7 +173,7 @@ class Evaluator:
         note, cause = watch.remark, None
         if change is Input.TRUE:
             watch.alarm.extreme = watch.condition.worse(watch.value, None)
-            note = joined(AT_START if watch.is_standing else None, note)
+            note = joined(AT_START if watch.is_standing else None, watch.remark)
             cause = BAD_INPUT if watch.is_by_bad else None
         elif watch.profile.latch:
             change = Input.FALSE_LATCHED
@@ -176,11 +187,19 @@ class Evaluator:
         if move is not None and move.transition is not None:
             self.tell(subject, move, at_ns, why)
 
-    def tell(self, subject: Subject, move: Move, at_ns: int, why: Why) -> None:
-        """Make a move that has a transition."""
-        self._events.append(subject.move(move, at_ns, self._epoch, why))
+    def tell(self, subject: Subject, move: Move, at_ns: int, why: Why, previous: State | None = None) -> None:
+        """Make a move that has a transition; ``previous`` where the flags have changed already."""
+        life = self.life
+        event = subject.move(move, at_ns, self._epoch, why, previous=previous, first=life.is_first(subject, move))
+        if not life.holds_back(subject, event):
+            self._events.append(event)
+        life.told(subject, event)
         if subject.counted_by:
             self.agenda.touch(subject.counted_by)
+
+    def say(self, event: AlarmEvent) -> None:
+        """Hand on an event that was held back (A8)."""
+        self._events.append(event)
 
     def take_events(self) -> list[AlarmEvent]:
         """The events since the last call, in order."""
@@ -197,6 +216,8 @@ class Evaluator:
         self.faults[watch.rule.id] = f"{type(error).__name__}: {error}"
 
     def _due_of(self, rule: str, kind: int) -> int | None:
+        if kind > DELAY:
+            return self.life.due_of(rule, kind)
         watch = self.watches.get(rule)
         if watch is None:
             return None
@@ -204,7 +225,7 @@ class Evaluator:
 
     def fire(self, before_ns: int, step_ns: int) -> None:
         """End the step at ``step_ns`` (T6), then fire what is due strictly before a time (T5)."""
-        if self.agenda:
+        if self.agenda or self.life.is_pending:
             self._finish(step_ns)
         while (due := self.timers.first()) is not None and due[0] < before_ns:
             self._finish(due[0])
@@ -214,6 +235,7 @@ class Evaluator:
         agenda, timers, joint = self.agenda, self.timers, self.joint
         while (place := agenda.first()) is not None and place < self.late_from:
             self._look(joint[agenda.pop()], at_ns)
+        self.life.settle(at_ns)
         while (due := timers.first()) is not None and due[0] <= at_ns and due[1] == 0:
             self._fire_next()
         while True:
@@ -222,11 +244,16 @@ class Evaluator:
                 self._fire_next()
             elif place is not None:
                 self._look(joint[agenda.pop()], at_ns)
+            elif self.life.is_pending:
+                self.life.settle(at_ns)
             else:
                 return
 
     def _fire_next(self) -> None:
         at_ns, _, rule, kind = self.timers.pop()
+        if kind > DELAY:
+            self.life.fire(rule, kind, at_ns)
+            return
         watch = self.watches[rule]
         try:
             self._fire_one(watch, kind, at_ns)
@@ -253,3 +280,12 @@ class Evaluator:
                 due_ns = self._due_of(rule, kind)
                 if due_ns is not None:
                     self.timers.set(due_ns, rule, kind)
+        for name, kind in self.life.timers():
+            due_ns = self.life.due_of(name, kind)
+            if due_ns is not None:
+                self.timers.set(due_ns, name, kind)
+
+
+def joined(*texts: str | None) -> str | None:
+    """The texts that there are, in one; None where there is none."""
+    return "; ".join(text for text in texts if text is not None) or None

@@ -54,6 +54,11 @@ class Input:
             self.usable_at_ns = at_ns
         return quality
 
+    def refill(self, value: float, t_ns: int) -> None:
+        """Give back a reading that a snapshot left out (G1), NaN for a bad one."""
+        for watch in self.listeners:
+            watch.condition.refill_tag(self.tag, value, t_ns)
+
     @property
     def is_bad(self) -> bool:
         """The last reading is bad, or the tag is in fault; not where no reading has come."""
@@ -148,6 +153,9 @@ class Joint(Condition):
 
     def hear(self, tag: str, value: float, quality: int, t_ns: int, at_ns: int) -> None:
         """Take one reading of a tag it listens to; usable ones are finite."""
+
+    def refill_tag(self, tag: str, value: float, t_ns: int) -> None:
+        """Give back a reading that a snapshot left out (G1), oldest first; NaN for a bad one."""
 
     @property
     def reading(self) -> float | None:

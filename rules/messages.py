@@ -27,6 +27,10 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
         "疑似异常：接近限值时数据多次缺失（须核实）",
         "suspicious: data repeatedly missing near the limit (to be verified)",
     ),
+    "discrepancy": ("读数不一致", "instruments disagree"),
+    "vote": ("表决报警", "vote"),
+    "count_upgrade": ("报警数量升级", "count of alarms"),
+    "expression": ("逻辑条件成立", "condition holds"),
     "clock": ("设备时钟异常", "device clock is wrong"),
 }
 
@@ -52,14 +56,15 @@ class Texts:
         self._limit_unit = unit or ""
         return self
 
-    def at(self, value: float | None) -> Mapping[str, str]:
-        """The texts by language; ``value`` is what was compared with the limit."""
+    def at(self, value: float | None, remark: str | None = None) -> Mapping[str, str]:
+        """The texts by language; ``value`` is what was compared with the limit, ``remark`` follows what is made."""
         if self._fixed:
             return self._configured
         zh_kind, en_kind = _KINDS.get(self._kind, (self._kind, self._kind))
+        more = "" if remark is None else f", {remark}"
         made = {
-            "zh-CN": f"{self._name} {zh_kind}{self._detail(value, '：{}', '（限值 {}）')}",
-            "en": f"{self._name} {en_kind}{self._detail(value, ': {}', ' (limit {})')}",
+            "zh-CN": f"{self._name} {zh_kind}{self._detail(value, '：{}', '（限值 {}）')}{more.replace(', ', '，')}",
+            "en": f"{self._name} {en_kind}{self._detail(value, ': {}', ' (limit {})')}{more}",
         }
         return {**made, **self._configured}
 

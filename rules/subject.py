@@ -160,6 +160,11 @@ class Subject:
         return _UNCERTAIN if is_thin and self.quality == 0 else self.quality
 
     @property
+    def remark(self) -> str | None:
+        """What messages add to the value; None where there is nothing to add."""
+        return None
+
+    @property
     def newest(self) -> float | None:
         """The newest raw value of the tag (A9); None where the alarm has no tag or the reading no value."""
         return None
@@ -193,7 +198,7 @@ class Subject:
             quality=self.told_quality,
             coverage=self.coverage,
             priority=profile.priority,
-            message=profile.texts.at(self.compared),
+            message=profile.texts.at(self.compared, self.remark),
             occurrence=alarm.occurrence,
             event=alarm.event,
             since=alarm.since_ns,
@@ -240,7 +245,7 @@ class Subject:
             extreme=alarm.extreme,
             priority=profile.priority,
             source=profile.source,
-            message=dict(profile.texts.at(self.compared)),
+            message=dict(profile.texts.at(self.compared, self.remark)),
             area=profile.area,
             equipment=profile.equipment,
             hidden=tuple(hold.to_fields() for hold in self.holds or () if hold.is_in_force),

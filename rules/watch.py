@@ -23,8 +23,8 @@ class Watch(Subject):
     """
 
     __slots__ = (
-        *("condition", "delay_due_ns", "delay_from_ns", "followers", "high", "is_by_bad", "is_faulted", "is_in_fault"),
-        *("is_new", "is_overdue", "is_standing", "low", "off_delay_ns", "on_bad", "on_delay_ns", "reading", "rule"),
+        *("condition", "delay_due_ns", "delay_from_ns", "followers", "high", "is_by_bad", "is_faulted", "is_flag"),
+        *("is_in_fault", "is_new", "is_overdue", "is_standing", "low", "off_delay_ns", "on_bad", "on_delay_ns", "reading", "rule"),
         "truth",
     )
 
@@ -47,6 +47,8 @@ class Watch(Subject):
         self.is_by_bad = False
         """The condition is true because readings are bad, not by a value (Q5)."""
         self.is_faulted = False
+        self.is_flag = False
+        """It suppresses other rules (A4)."""
         self.truth: bool | None = None
         """What the condition said last, before ``on_bad`` and delays; a bad reading leaves it (see is_bad_member)."""
         self.is_in_fault = False
@@ -89,6 +91,11 @@ class Watch(Subject):
     def priority(self) -> str:
         """Of the rule."""
         return self.profile.priority
+
+    @property
+    def remark(self) -> str | None:
+        """What its events and messages add, such as ``1oo2 (1 bad)``; None where there is nothing to add."""
+        return self.condition.note if isinstance(self.condition, Joint) else None
 
     @property
     def has_evidence(self) -> bool:
