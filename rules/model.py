@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from agent.config.fields import Duration, Id, Strict
+from agent.config.fields import Duration, Id, RuleId, Strict
 from agent.core.events import Priority
 from agent.core.tags import Tag
 from rules.conditions.base import Condition
@@ -55,7 +55,7 @@ class RuleBase(Strict):
     sees_states: ClassVar[bool] = False
     """It looks at the alarm states of other rules, so it comes after the timers of its time (T6)."""
 
-    id: Id
+    id: RuleId
     condition: str
     priority: Priority = Field(description="critical, high, medium, low or diagnostic")
     tag: Id | None = Field(None, description="the tag whose readings are looked at", validate_default=True)
@@ -80,7 +80,7 @@ class RuleBase(Strict):
     exclusive: bool = Field(
         default=False, description="a more severe limit rule of the same tag and side suppresses this one while active"
     )
-    suppress_when: Id | None = Field(None, description="a rule that suppresses this one while its alarm is active")
+    suppress_when: RuleId | None = Field(None, description="a rule that suppresses this one while its alarm is active")
     re_alarm: Duration | None = Field(
         None, description="an acknowledged alarm still active sounds again after this; 0s: never; critical: 30min"
     )

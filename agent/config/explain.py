@@ -15,6 +15,7 @@ from agent.config.shape import keys_at, types_at
 
 _SECRET_KEYS: Final = frozenset({"password", "token", "secret"})
 _ID_PATTERN: Final = r"^[\w.\-]{1,64}$"
+_RULE_ID_PATTERN: Final = r"^[\w.\-]{1,64}(:[\w.\-]{1,64})?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _fault(detail: ErrorDetails, inner: Path, prefix: Path, model: type[BaseMode
 
 
 def _pattern(pattern: str) -> Text:
-    if pattern == _ID_PATTERN:
+    if pattern in (_ID_PATTERN, _RULE_ID_PATTERN):
         return Text("1-64 letters, digits, . _ -", "1–64 个字母、汉字、数字或 . _ -")
     return Text(f"text like {pattern}", f"符合 {pattern} 的文本")
 

@@ -28,6 +28,9 @@ _SIZE_BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "T
 Id = Annotated[str, StringConstraints(pattern=r"^[\w.\-]{1,64}$")]
 """1-64 letters of any script, digits, ``. _ -``."""
 
+RuleId = Annotated[str, StringConstraints(pattern=r"^[\w.\-]{1,64}(:[\w.\-]{1,64})?$")]
+"""An id, or ``{tag}:{preset}.{name}`` for the rule of a preset."""
+
 
 def _beside(text: str, info: ValidationInfo) -> str:
     """A relative path counts from the directory of the configuration, not from where the agent was started."""
