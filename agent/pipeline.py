@@ -203,7 +203,7 @@ class Pipeline:
     async def _act(self, kind: str, fields: Mapping[str, Any], refusal: str | None) -> Acted:
         now_ns = self._clock.now_ns()
         await self._raise(self._engine.advance(now_ns, None))
-        judged = self._engine.judge({**fields, "kind": kind, "time": now_ns})
+        judged = self._engine.judge({"alarm": "", **fields, "kind": kind, "time": now_ns})
         outcome, reason = ("rejected", refusal) if refusal is not None else (judged.outcome, judged.reason)
         noted = {"reason": reason, **fields, "outcome": outcome}  # who hides something has a reason of their own
         until: int | None = getattr(judged, "until", None)
@@ -212,7 +212,7 @@ class Pipeline:
         elif until is not None:
             noted["until"] = until
         seq = await self._note(kind, noted, now_ns)
-        return Acted(outcome, reason, judged.alarm, judged.state, seq, until)
+        return Acted(outcome, reason, judged.alarm or None, judged.state, seq, until)
 
     async def _note(self, kind: str, fields: Mapping[str, Any], now_ns: int | None = None) -> int | None:
         time_ns = self._clock.now_ns() if now_ns is None else now_ns

@@ -197,10 +197,13 @@ def _carry_out(options: argparse.Namespace, kind: str, request: Mapping[str, Any
 
 
 def _login(name: str | None, question: str) -> dict[str, str]:
-    if name is None:
-        print(question, end="", file=sys.stderr, flush=True)
-        name = sys.stdin.readline().strip()
-    return {"user": name, "password": ask_password(name) or ""}
+    user = name or _ask_name(question)
+    return {"user": user, "password": ask_password(user) or ""}
+
+
+def _ask_name(question: str) -> str:
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
 
 
 def _reload(options: argparse.Namespace) -> int:
