@@ -12,9 +12,12 @@ from agent.config.document import as_list, as_mapping
 from agent.config.errors import Path, Position, Text, closest, same, show_found
 from agent.config.explain import Fault
 from agent.config.models import Config
+from agent.config.presets import Written
 from agent.core.batch import Source
+from agent.core.events import Priority
 from agent.core.tags import Tag, smallest_change
 
+RATIONALE_KEYS: Final = ("cause", "consequence", "action", "time_to_respond")
 SUGGESTIONS_MAX: Final = 20
 """So many unknown tags get the nearest name with them."""
 
@@ -72,8 +75,9 @@ def known_tags(data: dict[str, Any], devices: Sequence[DeviceBase | None]) -> li
     return tags
 
 
-def rule_findings(rules: Sequence[BaseModel | None], tags: Sequence[Tag], keep_ns: int | None) -> Iterator[Fault]:
+def rule_findings(written: Written, tags: Sequence[Tag], keep_ns: int | None) -> Iterator[Fault]:
     """What the rules say about themselves and their tags (spec/rules.md C9)."""
+    rules = written.rules
     places = {str(getattr(rule, "id", "")): i for i, rule in enumerate(rules) if rule is not None}
     if not places:
         return
@@ -83,28 +87,53 @@ def rule_findings(rules: Sequence[BaseModel | None], tags: Sequence[Tag], keep_n
     known = {tag.id: tag for tag in tags}
     found = [(i, rule) for i, rule in enumerate(rules) if isinstance(rule, RuleBase)]
     unknown = {i for i, rule in found if rule.tag is not None and rule.tag not in known}
-    yield from _unknown_tags(rules, sorted(unknown), list(known))
+    yield from _unknown_tags(written, sorted(unknown), list(known))
     for finding in check([rule for _, rule in found], known, keep_ns=keep_ns):
         if finding.key == "tag" and places[finding.rule_id] in unknown:
             continue
-        path: Path = ("rules", places[finding.rule_id])
-        if finding.key:
+        if finding.is_warning and (finding.rule_id, finding.key) in written.expected:
+            continue
+        path: Path = ("rules", written.places[places[finding.rule_id]])
+        text = Text(finding.message, finding.message_zh)
+        if finding.rule_id in written.origins:  # its keys stand in the preset, not in the configuration
+            about = f"{finding.rule_id}, {finding.key}" if finding.key else finding.rule_id
+            text = Text(f"{about}: {text.en}", f"{about}：{text.zh}")
+        elif finding.key:
             path = (*path, finding.key)
         yield Fault(
             path,
-            Text(finding.message, finding.message_zh),
+            text,
             None if finding.found is None else str(finding.found),
             None if finding.allowed is None else same(str(finding.allowed)),
             is_warning=finding.is_warning,
         )
 
 
-def _unknown_tags(rules: Sequence[BaseModel | None], places: Sequence[int], known: Sequence[str]) -> Iterator[Fault]:
+def _unknown_tags(written: Written, unknown: Sequence[int], known: Sequence[str]) -> Iterator[Fault]:
     # Looking for the nearest of 10,000 names takes 50 ms: a wrong prefix in 5,000 rules would take minutes.
-    for count, i in enumerate(places):
-        tag = str(getattr(rules[i], "tag", ""))
+    for count, i in enumerate(unknown):
+        tag = str(getattr(written.rules[i], "tag", ""))
         near = closest(tag, known) if count < SUGGESTIONS_MAX else None
-        yield Fault(("rules", i, "tag"), Text("unknown tag", "未知的位号"), show_found(tag), None, near)
+        path: Path = ("rules", written.places[i], "tag")
+        yield Fault(path, Text("unknown tag", "未知的位号"), show_found(tag), None, near)
+
+
+def rationalisation(written: Written) -> Iterator[Fault]:
+    """Critical rules that do not say why they exist, for ``site.require_rationalisation``."""
+    for rule, place in zip(written.rules, written.places, strict=True):
+        if getattr(rule, "priority", None) is not Priority.CRITICAL or not getattr(rule, "enabled", False):
+            continue
+        rationale = getattr(rule, "rationale", None)
+        missing = [key for key in RATIONALE_KEYS if getattr(rationale, key, None) is None]
+        if missing:
+            name, keys = str(getattr(rule, "id", "")), ", ".join(missing)
+            yield Fault(
+                ("rules", place, "rationale"),
+                Text(
+                    f"critical rule {name} must be rationalised: missing {keys}",
+                    f"紧急报警规则 {name} 须完成合理化分析：缺少 {keys}",
+                ),
+            )
 
 
 def tags_named(rules: Sequence[BaseModel | None]) -> list[str]:

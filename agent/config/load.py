@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from agent.config import checks, kinds, shape, tags_csv
+from agent.config import checks, kinds, presets, shape, tags_csv
 from agent.config.base import TagBase
 from agent.config.document import as_mapping, parse, read_text
 from agent.config.errors import ConfigError, Position, Problem, Text, show_found, show_path
@@ -17,6 +17,7 @@ from agent.config.explain import Fault, unknown_key
 from agent.config.fields import Duration, Strict
 from agent.config.models import LISTS, SECTIONS, Agent, Config
 from agent.config.parts import Parts
+from agent.config.presets import Acceptance
 from agent.config.secrets import Secrets
 from agent.config.sources import Sources, environment, yaml_files
 from agent.core.batch import Source
@@ -37,6 +38,10 @@ class Loaded:
     """Where each device, tag, rule and destination stands, by kind and id: ``rules:T101-level-h``."""
     secrets: Secrets
     """Knows what must not be shown: ``secrets.mask(text)``."""
+    origins: Mapping[str, Any]
+    """By rule id, the :class:`rules.presets.model.Origin` of rules that come from presets."""
+    acceptances: tuple[Acceptance, ...]
+    """Who accepted which presets: audit records that the journal must have once."""
 
     def shown(self) -> dict[str, Any]:
         """The configuration as it is in force, JSON types, defaults included, secrets masked."""
@@ -110,37 +115,57 @@ class _Load:
         self._unknown_keys([*SECTIONS, *LISTS])
         sections = {key: self._section(key, model) for key, model in SECTIONS.items()}
         self._read_tables()
+        presets.latch_catalytic(
+            self._data, [device.get("tags") for _, device in checks.mappings(self._data.get("devices"))]
+        )
         parts, data = self._parts, self._data
         devices = parts.items("devices", data.get("devices"), parts.device)
-        rules = parts.items("rules", data.get("rules"), parts.rule)
+        entries = parts.items("rules", data.get("rules"), parts.rule)
         destinations = parts.items("destinations", data.get("destinations"), parts.destination)
         parts.faults += checks.duplicates(data, self._sources.position)
         tags = checks.known_tags(data, devices)
-        config = self._config(sections, devices, rules, destinations)
+        written = presets.write_out(entries, tags)
         if self._sources.is_complete:
-            parts.faults += checks.rule_findings(rules, tags, None if config is None else config.journal.keep.ns)
+            parts.faults += written.faults
+        config = self._config(sections, devices, written.rules, destinations)
+        if self._sources.is_complete:
+            parts.faults += checks.rule_findings(written, tags, None if config is None else config.journal.keep.ns)
+        if getattr(sections["site"], "require_rationalisation", False):
+            parts.faults += checks.rationalisation(written)
         parts.faults += checks.missing_files(destinations)
         if config is not None:
             parts.faults += checks.regulator_warnings(config)
         warnings = self._finish()
         if config is None:
             raise AssertionError("a part of the configuration is missing and no problem says so")
-        return Loaded(config, tuple(tags), warnings, tuple(self._files), self._places(), self._secrets)
+        return Loaded(
+            config,
+            tuple(tags),
+            warnings,
+            tuple(self._files),
+            self._places(written),
+            self._secrets,
+            written.origins,
+            tuple(written.acceptances),
+        )
 
     def run_rules(self) -> tuple[tuple[BaseModel, ...], tuple[Tag, ...]]:
         self._unknown_keys(self._lists)
         parts, data = self._parts, self._data
-        rules = parts.items("rules", data.get("rules"), parts.rule)
+        presets.latch_catalytic(data, [data.get("tags")])
+        entries = parts.items("rules", data.get("rules"), parts.rule)
         recorded = parts.items("tags", data.get("tags"), lambda fields, path: parts.section(RecordedTag, fields, path))
         tags = [_recorded(tag) for tag in recorded if tag is not None]
         # Recorded data may hold any tag: what the file does not describe is known by name only.
         listed = {item.get("id") for _, item in checks.mappings(data.get("tags"))}
-        tags += [Tag(name) for name in checks.tags_named(rules) if name not in listed]
+        named = dict.fromkeys([*checks.tags_named(entries), *presets.tags_used(entries)])
+        tags += [Tag(name) for name in named if name not in listed]
+        written = presets.write_out(entries, tags)
         parts.faults += checks.duplicates(data, self._sources.position)
         if self._sources.is_complete and None not in recorded:
-            parts.faults += checks.rule_findings(rules, tags, None)
+            parts.faults += [*written.faults, *checks.rule_findings(written, tags, None)]
         self._finish()
-        return tuple(rule for rule in rules if rule is not None), tuple(tags)
+        return tuple(rule for rule in written.rules if rule is not None), tuple(tags)
 
     def _unknown_keys(self, allowed: Sequence[str]) -> None:
         self._parts.faults += [unknown_key((key,), allowed) for key in self._data if key not in allowed]
@@ -206,10 +231,14 @@ class _Load:
     def _masked(self, text: Text) -> Text:
         return Text(self._secrets.mask(text.en), self._secrets.mask(text.zh))
 
-    def _places(self) -> dict[str, Position]:
+    def _places(self, written: presets.Written) -> dict[str, Position]:
         places: dict[str, Position] = {}
         for space, name, path in checks.ids(self._data):
-            places[f"{space}:{name}"] = self._sources.position(path[:-1])
+            if isinstance(name, str):  # a use of a preset has no id of its own
+                places[f"{space}:{name}"] = self._sources.position(path[:-1])
+        for rule, place in zip(written.rules, written.places, strict=True):
+            if (name := str(getattr(rule, "id", ""))) in written.origins:
+                places[f"rules:{name}"] = self._sources.position(("rules", place))
         return places
 
 

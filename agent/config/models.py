@@ -80,6 +80,9 @@ class Site(Strict):
     refresh: Annotated[Duration, AfterValidator(between("100ms", "1h"))] = Field(
         Duration("10s"), description="a subscribed item quiet for this long is read again"
     )
+    require_rationalisation: bool = Field(
+        default=False, description="critical rules must say cause, consequence, action and time to respond"
+    )
     restart_gap: Annotated[Duration, AfterValidator(between("1s", "1h"))] = Field(
         Duration("10s"), description="a longer stop makes staleness and delays start anew"
     )

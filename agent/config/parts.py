@@ -10,6 +10,7 @@ from agent.config.base import DestinationBase, DeviceBase
 from agent.config.document import as_list, as_mapping
 from agent.config.errors import Path, Text, closest, same, show_found
 from agent.config.explain import Fault, explain, stray_booleans
+from agent.config.presets import UseEntry
 
 Model = TypeVar("Model", bound=BaseModel)
 _MAPPING = Text("a mapping (key: value)", "映射（键: 值）")
@@ -58,13 +59,12 @@ class Parts:
         return None if kind is None else self.section(kinds.destination_config(kind), data, path)
 
     def rule(self, data: dict[str, Any], path: Path) -> BaseModel | None:
-        """One rule against its condition's model."""
+        """One rule against its condition's model, or the use of a preset."""
         if "use" in data:
-            text = Text(
-                "presets (use:) are not in this version; write the rule out",
-                "本版本尚不支持预设（use:），请直接写出规则",
-            )
-            self.faults.append(Fault((*path, "use"), text, show_found(data["use"])))
+            return self.section(UseEntry, data, path)
+        if isinstance(data.get("id"), str) and ":" in data["id"]:
+            text = Text("a name with a colon belongs to the rules of presets", "带冒号的名称仅用于预设规则")
+            self.faults.append(Fault((*path, "id"), text, show_found(data["id"])))
             return None
         models = kinds.rule_kinds()
         kind = self._kind(data, path, "condition", list(models))

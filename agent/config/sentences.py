@@ -23,6 +23,7 @@ _TABLE: Final[dict[str, str]] = {
         r"report_change \1 是量程的百分比，但该测点没有量程"
     ),
     r"expected report_change above zero, found (.+)": r"report_change 应大于零，现为 \1",
+    r"accepted_by and accepted_on belong together": r"accepted_by 与 accepted_on 须同时填写",
     # site, console
     r"expected an IANA time zone, such as (.+)": r"应为 IANA 时区，例如 \1",
     r"expected host:port, such as (.+)": r"应为 主机:端口，例如 \1",

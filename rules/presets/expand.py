@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, cast
 
 from agent.core.tags import Tag
@@ -127,8 +128,10 @@ def _expand_tag(use: Use, preset: Preset, tag: Tag, result: Expansion) -> None:
     fitting = [template for template in wanted if _unit_fits(template, tag)]
     if not fitting:
         units = sorted({unit for template in wanted for unit in template.units})
-        message = f"preset {preset.id} has no rule for tag {tag.id}: its limits are in {', '.join(units) or 'no unit'}"
-        message_zh = f"预设 {preset.id} 没有适用于位号 {tag.id} 的规则：其限值单位为 {'、'.join(units)}"
+        why = f"its limits are in {', '.join(units)}" if units else "none for these parameters"
+        why_zh = f"其限值单位为 {'、'.join(units)}" if units else "所选参数下没有规则"
+        message = f"preset {preset.id} has no rule for tag {tag.id}: {why}"
+        message_zh = f"预设 {preset.id} 没有适用于位号 {tag.id} 的规则：{why_zh}"
         result.troubles.append(Trouble(at, message, message_zh, tag.unit, ", ".join(units)))
     for template in fitting:
         _make(use, preset, template, values, result)
@@ -143,7 +146,7 @@ def _unit_fits(template: Template, tag: Tag) -> bool:
 def _order(preset: Preset, values: Values) -> Iterator[Trouble]:
     for names, sign in ((preset.rising, 1), (preset.falling, -1)):
         given = [(name, values.number(name)) for name in names if values.get(name) is not None]
-        for (one, low), (other, high) in zip(given, given[1:], strict=False):
+        for (one, low), (other, high) in pairwise(given):
             if (high - low) * sign <= 0:
                 word, word_zh = ("above", "高于") if sign > 0 else ("below", "低于")
                 yield Trouble(

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import yaml
 
 from rules.presets.model import Parameter, Preset
+
+_HERE: Final = "rules.presets"
 
 
 @cache
@@ -15,7 +17,7 @@ def presets() -> Mapping[str, Preset]:
     """All presets by id, sorted."""
     tables = cast("dict[str, Any]", _read("_tables.yaml"))
     found: dict[str, Preset] = {}
-    for file in sorted(item.name for item in resources.files(__package__).iterdir()):
+    for file in sorted(item.name for item in resources.files(_HERE).iterdir()):
         if file.endswith(".yaml") and not file.startswith("_"):
             for preset in _of_file(cast("dict[str, Any]", _read(file)), tables):
                 if preset.id in found:
@@ -25,8 +27,8 @@ def presets() -> Mapping[str, Preset]:
 
 
 def _read(name: str) -> object:
-    text = (resources.files(__package__) / name).read_text(encoding="utf-8")
-    return yaml.load(text, yaml.CSafeLoader)  # noqa: S506 - the safe loader in C
+    text = (resources.files(_HERE) / name).read_text(encoding="utf-8")
+    return yaml.load(text, yaml.CSafeLoader)
 
 
 def _of_file(content: dict[str, Any], tables: dict[str, Any]) -> Iterator[Preset]:

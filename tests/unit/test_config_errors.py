@@ -118,10 +118,10 @@ def test_a_rule_without_a_condition_is_told_which_there_are(tmp_path):
     assert "bad_quality" in found.allowed.en
 
 
-def test_a_preset_is_refused_in_words(tmp_path):
+def test_a_preset_on_a_tag_that_it_does_not_fit_is_refused(tmp_path):
     found = problem(tmp_path, HEAD + DEVICE + "rules:\n  - {use: gas.gbt50493, tags: [T101.level]}\n")
-    assert found.path == "rules[0].use"
-    assert "not in this version" in found.text.en
+    assert found.path == "rules[0].tags[0]"
+    assert found.allowed.en == "gas"
 
 
 def test_an_id_used_twice_names_the_first(tmp_path):
