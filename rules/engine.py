@@ -16,6 +16,7 @@ from agent.core.records import Kind, Record
 from agent.core.tags import Tag
 from rules.alarm import ENDED, TRANSITIONS, Input
 from rules.build import RuleSet, from_fields
+from rules.done import apply_done
 from rules.evaluator import Evaluator
 from rules.internal import CLOCK, ClockFault, clock_fault
 from rules.model import SOFT_KEYS, RuleBase
@@ -164,6 +165,9 @@ class Engine:
         kind = fields["kind"]
         if kind in _ACTIONS:
             self._apply_action(fields)
+        elif kind == "done":
+            self._advance(fields["time"])
+            apply_done(self._work, fields)
         elif kind == "clock":
             self._shift(fields["step"])
         elif kind == "start":

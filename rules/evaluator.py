@@ -82,6 +82,16 @@ class Evaluator:
         else:
             watch.close()
 
+    def conclude(self, watch: Watch, truth: bool, at_ns: int) -> None:
+        """What is no reading has made the condition true or false."""
+        watch.truth = truth
+        watch.value = watch.condition.value
+        self.agenda.touch(watch.followers)
+        self._settle(watch, truth, at_ns)
+        due_ns = watch.condition.due_ns
+        if due_ns is not None:
+            self.timers.set(due_ns, watch.rule.id, STALE)
+
     def _note_true(self, watch: Watch) -> None:
         """A bad reading is evidence all the same (Q4)."""
         watch.value, watch.is_by_bad = watch.condition.value, False

@@ -24,13 +24,14 @@ class Flatline(WindowCondition):
     ``ignored`` is how near to zero a value is left out, as if it had not come; below zero: none is.
     """
 
-    __slots__ = ("_epsilon", "_highest", "_ignored", "_lowest", "_min_samples")
+    __slots__ = ("_epsilon", "_highest", "_ignored", "_lowest", "_memory", "_min_samples")
 
     def __init__(self, epsilon: float, window_ns: int, min_samples: int, ignored: float) -> None:
         super().__init__(window_ns)
         self._epsilon = epsilon
         self._min_samples = min_samples
         self._ignored = ignored
+        self._memory: bool | None = None
         self._lowest: deque[float] = deque()
         """Values that are still the lowest from their own place on; the first is the window's."""
         self._highest: deque[float] = deque()
@@ -42,7 +43,8 @@ class Flatline(WindowCondition):
             self._end_refill()
             self._order()
         if abs(value) <= self._ignored:
-            return None
+            # Clean air: the state stays; known all the same, or every quiet gas rule would count as blind (Q7).
+            return bool(self._memory)
         t, v, first = self._t, self._v, self._first
         t.append(t_ns)
         v.append(value)
@@ -62,9 +64,14 @@ class Flatline(WindowCondition):
         spread = highest[0] - lowest[0]
         self.value = spread
         if spread > self._epsilon:
-            return None if quality == _BAND else False
-        is_covered = t[first] <= start_ns
-        return True if is_covered and len(t) - first >= self._min_samples else None
+            if quality == _BAND:
+                return None  # Q3: no evidence that it is false
+            self._memory = False
+            return False
+        if t[first] > start_ns or len(t) - first < self._min_samples:
+            return None
+        self._memory = True
+        return True
 
     def _enter(self, value: float) -> None:
         lowest, highest = self._lowest, self._highest
@@ -96,14 +103,19 @@ class Flatline(WindowCondition):
         return extreme
 
     @override
+    def assume_true(self) -> None:
+        """See :class:`Condition`."""
+        self._memory = True
+
+    @override
     def to_row(self, *, is_whole: bool = False) -> list[Any]:
         """See :class:`Condition`."""
-        return [self.value, self._readings_row(is_whole=is_whole)]
+        return [self.value, self._memory, self._readings_row(is_whole=is_whole)]
 
     @override
     def from_row(self, row: list[Any]) -> None:
         """See :class:`Condition`."""
-        self.value, readings = row
+        self.value, self._memory, readings = row
         self._readings_from_row(readings)
         self._order()
 

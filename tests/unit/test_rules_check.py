@@ -100,7 +100,7 @@ def test_k_keys_that_are_wrong_or_not_in_this_version_are_errors(wrong):
 
 
 def test_k_a_condition_that_does_not_exist_names_those_that_do():
-    with pytest.raises(ValueError, match="it has average, bad_quality, .*deviation, .*flatline, high, high_high, low"):
+    with pytest.raises(ValueError, match=r"it has average, bad_quality, .*deviation, .*flatline, high, high_high, low"):
         parse({"condition": "nonsense"})
     single = {"average", "bad_quality", "deviation", "flatline", "high", "high_high", "low", "low_low", "rate", "stale"}
     assert single | {"state", "time_to_limit"} <= set(kinds())
