@@ -48,6 +48,8 @@ class _Builder:
         """The first ``_whole_count`` tags had a row at this time."""
         self._at_ns = _LONG_AGO
         self._is_historical: bool = False
+        self._is_whole_step = False
+        """All rows of the present ``at`` are in what is gathered, each tag once."""
         self._clear()
 
     def _clear(self) -> None:
@@ -65,9 +67,12 @@ class _Builder:
         if run.t_ns > self._at_ns and self._are_first(run):
             # The common case: a poll later than all before it, each tag once. Nothing is done row by row.
             yield from self.flush()
-            self._at_ns, self._is_historical = run.t_ns, False
+            self._at_ns, self._is_historical, self._is_whole_step = run.t_ns, False, True
             self._index, self._values, self._quality = run.positions, run.values, run.quality
             return
+        if run.t_ns == self._at_ns and self._is_whole_step and self._continues(run):
+            return
+        self._is_whole_step = False
         qualities = repeat(0) if run.quality is None else run.quality
         for position, value, quality in zip(run.positions, run.values, qualities, strict=False):
             yield from self._begin(run.t_ns, position)
@@ -83,6 +88,19 @@ class _Builder:
         if len(set(positions)) != len(positions):
             return False
         self._last_ns.update(zip(positions, repeat(run.t_ns), strict=False))
+        return True
+
+    def _continues(self, run: Run) -> bool:
+        """Take the rest of a poll that was cut in reading; False, and nothing is done, where a tag occurs again."""
+        count = len(self._index)
+        if len(set(self._index).union(run.positions)) != count + len(run.positions):
+            return False
+        if self._quality is not None or run.quality is not None:
+            first = self._quality or bytes(count)
+            self._quality = bytes(first) + (run.quality or bytes(len(run.positions)))
+        self._index.extend(run.positions)
+        self._values.extend(run.values)
+        self._last_ns.update(zip(run.positions, repeat(run.t_ns), strict=False))
         return True
 
     def _begin(self, t_ns: int, position: int) -> Iterator[Batch]:

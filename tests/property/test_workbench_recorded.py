@@ -47,24 +47,35 @@ def read(path, **options):
             yield batch.at_ns - T0, batch.t_ns(i) - T0, tag, value, quality, batch.historical
 
 
-def write(path, given_rows):
+def write(path, given_rows, quoted=None, end="\n"):
     lines = [f"{T0 + t},{tag},{text},{word}" for t, tag, text, word in given_rows]
-    path.write_text("\n".join(["time,tag,value,quality", *lines, ""]))
+    if quoted is not None and quoted < len(lines):
+        lines[quoted] = lines[quoted].replace(",", ',"', 1).replace(",", '",', 2).replace('",', ",", 1)
+    path.write_bytes(end.join(["time,tag,value,quality", *lines, ""]).encode())
     return path
 
 
 @many
-@given(rows, st.booleans(), st.sampled_from([1, 2, 3, 7, 100]))
-def test_what_is_read_is_what_the_model_says_however_the_file_is_cut(tmp_path, given_rows, begins_with_polls, chunk):
+@given(
+    rows,
+    st.booleans(),
+    st.sampled_from([1, 2, 3, 7, 100]),
+    st.none() | st.integers(0, 30),
+    st.sampled_from(["\n", "\r\n", "\n\n"]),
+)
+def test_what_is_read_is_what_the_model_says_however_the_file_is_cut(
+    tmp_path, given_rows, begins_with_polls, chunk, quoted, end
+):
     given_rows = POLLS + given_rows if begins_with_polls else given_rows
-    path = write(tmp_path / "data.csv", given_rows)
-    before, csv_file.ROWS = csv_file.ROWS, chunk
+    path = write(tmp_path / "data.csv", given_rows, quoted, end)
+    before = csv_file.ROWS, csv_file.BLOCK
+    csv_file.ROWS, csv_file.BLOCK = chunk, chunk * 20
     try:
         assert list(read(path)) == list(model(given_rows))
         ordered = sorted(given_rows, key=lambda row: row[0])
         assert list(read(path, is_sorted=True)) == list(model(ordered))
     finally:
-        csv_file.ROWS = before
+        csv_file.ROWS, csv_file.BLOCK = before
 
 
 @many
