@@ -29,7 +29,7 @@ check: $(STAMP)
 	$(BIN)/pyright --warnings | tail -n 20
 
 bench: $(STAMP) servers
-	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 fmt: $(STAMP)
 	$(BIN)/ruff format .
