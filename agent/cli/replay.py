@@ -1,16 +1,20 @@
-"""``davy replay``: rules over recorded data."""
+"""``davy replay``: rules over recorded data, and what a change of rules would have done."""
 
 import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from agent.cli.options import Commands, add_json, command
-from agent.cli.text import OK, fail, local_time, pick
+from agent.cli.progress import ProgressBar
+from agent.cli.text import OK, WARNINGS, fail, local_time, pick, print_json, say
 
 if TYPE_CHECKING:
+    from agent.core.tags import Tag
+    from agent.replay import Recording
     from rules.model import RuleBase
+    from rules.testing.changes import Change, Occurrence, Occurrences
 
 
 def add(commands: Commands) -> None:
@@ -20,15 +24,26 @@ def add(commands: Commands) -> None:
         "replay",
         "run rules over recorded data",
         "用历史数据回放规则",
-        "davy replay plant.csv --rules rules.yaml --json",
+        "davy replay plant.csv --rules rules.yaml --diff new-rules.yaml",
     )
-    replay.add_argument("data", type=Path, help="CSV (time,tag,value,quality) | Parquet")
+    replay.add_argument("data", type=Path, help="CSV (time,tag,value,quality) | Parquet | journal directory")
     replay.add_argument(
         "--rules",
         type=Path,
-        required=True,
         metavar="FILE",
-        help=pick("YAML with rules: and tags:", "含 rules: 与 tags: 的 YAML"),
+        help=pick(
+            "YAML with rules: and tags:, or a davy.yaml; a journal has its own",
+            "含 rules: 与 tags: 的 YAML 或 davy.yaml;日志库自带规则",
+        ),
+    )
+    replay.add_argument(
+        "--diff",
+        type=Path,
+        metavar="OTHER",
+        help=pick(
+            "which alarms these rules would add, remove or move; exit 1 where any",
+            "改用这些规则会增加、取消或移动哪些报警",
+        ),
     )
     replay.add_argument("--sort", action="store_true", help=pick("sort rows by time first", "先按时间排序"))
     add_json(replay)
@@ -36,16 +51,41 @@ def add(commands: Commands) -> None:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from agent.config.load import load_rules
-    from agent.replay import replay
+    from agent.replay import Recording
     from drivers.replay import ReplayError
 
-    rules, tags = load_rules(options.rules)
+    bar = ProgressBar(pick("replay", "回放"))
+    recording = Recording(options.data, options.sort, bar)
+    rules = None if options.rules is None else _rules(options.rules)
     try:
-        for event in replay(options.data, cast("Sequence[RuleBase]", rules), tags, is_sorted=options.sort):
-            print(json.dumps(event, ensure_ascii=False, sort_keys=True) if options.json else _human(event))
+        if options.diff is not None:
+            return _diff(options, recording, rules)
+        return _events(options, recording, rules, bar)
     except ReplayError as error:
+        bar.clear()
         return fail(str(error), str(error))
+    finally:
+        bar.clear()
+
+
+def _rules(path: Path) -> "tuple[Sequence[RuleBase], Sequence[Tag]]":
+    from agent.ruletests import load_rules_file
+
+    loaded = load_rules_file(path)
+    return loaded.rules, list(loaded.tags.values())
+
+
+def _events(
+    options: argparse.Namespace,
+    recording: "Recording",
+    rules: "tuple[Sequence[RuleBase], Sequence[Tag]] | None",
+    bar: ProgressBar,
+) -> int:
+    from agent.replay import replay
+
+    for event in replay(recording, *(rules or (None, ()))):
+        bar.clear()
+        print(json.dumps(event, ensure_ascii=False, sort_keys=True) if options.json else _human(event))
     return OK
 
 
@@ -53,3 +93,55 @@ def _human(event: dict[str, Any]) -> str:
     text = event["message"].get(pick("en", "zh-CN"), "")
     change = f"{event['alarm']}  {event['transition']} -> {event['state']}"
     return f"{local_time(event['time'])}  {event['priority']:<10} {change}  {text}"
+
+
+def _diff(
+    options: argparse.Namespace,
+    recording: "Recording",
+    rules: "tuple[Sequence[RuleBase], Sequence[Tag]] | None",
+) -> int:
+    from agent.replay import compare
+    from rules.testing.changes import changes
+
+    before, after = compare(recording, rules, _rules(options.diff))
+    found = changes(before, after)
+    kinds = [change.kind for change in found]
+    counts = {kind: kinds.count(kind) for kind in ("added", "removed", "moved")}
+    if options.json:
+        totals = {"before": before.total, "after": after.total, **counts}
+        print_json({**totals, "changes": [change.to_fields() for change in found]})
+    else:
+        for change in found:
+            print(_told(change))
+        _sum(before, after, counts)
+    return WARNINGS if found else OK
+
+
+def _told(change: "Change") -> str:
+    words = {
+        "added": pick("+ added  ", "+ 增加"),
+        "removed": pick("- removed", "- 取消"),
+        "moved": pick("~ moved  ", "~ 移动"),
+    }
+    one = change.after or change.before
+    assert one is not None
+    parts = [words[change.kind], f"{one.priority:<10}", change.alarm]
+    if change.before is not None and change.after is not None:
+        parts.append(f"{_span(change.before)}  =>  {_span(change.after)}")
+    else:
+        parts.append(_span(one))
+    return "  ".join(parts)
+
+
+def _span(one: "Occurrence") -> str:
+    end = pick("stands", "未恢复") if one.returned_ns is None else local_time(one.returned_ns)
+    return f"{local_time(one.activated_ns)} .. {end}"
+
+
+def _sum(before: "Occurrences", after: "Occurrences", counts: dict[str, int]) -> None:
+    same = before.total - counts["removed"] - counts["moved"]
+    numbers = (before.total, after.total, counts["added"], counts["removed"], counts["moved"], same)
+    say(
+        "alarms before: {}, after: {}; added {}, removed {}, moved {}, unchanged {}".format(*numbers),
+        "报警原为 {} 次,改后 {} 次;增加 {},取消 {},移动 {},不变 {}".format(*numbers),
+    )

@@ -209,10 +209,16 @@ class _Table:
         return end
 
     def _one_by_one(self, rows: Iterable[list[str]], line: int) -> Iterator[Row]:
-        for fields in rows:
+        for fields in self._guarded(rows):
             line += 1 + sum(field.count("\n") for field in fields)
             if fields:
                 yield self._row(line, fields)
+
+    def _guarded(self, rows: Iterable[list[str]]) -> Iterator[list[str]]:
+        try:
+            yield from rows
+        except csv.Error as error:
+            raise ReplayError(self._path, self._line + 1, str(error), "CSV separated by commas") from error
 
     def _row(self, line: int, fields: list[str]) -> Row:
         names = self._names
