@@ -148,6 +148,14 @@ class Subject:
         return self.value
 
     @property
+    def holds_latch(self) -> bool:
+        """Its condition stays true until a person resets it (Q4)."""
+        return False
+
+    def release(self) -> None:
+        """A person resets the condition; the next reading decides."""
+
+    @property
     def coverage(self) -> float | None:
         """The share of its window that readings cover (C5); None where it has none."""
         return None

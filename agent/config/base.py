@@ -35,6 +35,9 @@ class TagBase(Strict):
     )
     kind: TagKind | None = Field(None, description="what is measured; gas changes how rules treat it")
     location: str | None = Field(None, description="where the sensor is mounted")
+    over_range_latch: bool = Field(
+        default=False, description="gas: once over range, high and high_high stay true until a person resets them"
+    )
     report_change: float | str | None = Field(
         None, description='smallest change that is forwarded: a number, or a share of the range such as "0.1%"'
     )
@@ -74,6 +77,7 @@ class DeviceBase(Strict):
             poll_ns=self.poll.ns,
             source=self.source,
             location=config.location,
+            over_range_latch=config.over_range_latch,
             report_change=smallest_change(config.report_change, config.range),
         )
 

@@ -252,4 +252,5 @@ def _recorded(tag: RecordedTag) -> Tag:
         poll_ns=None if tag.poll is None else tag.poll.ns,
         source=tag.source,
         location=tag.location,
+        over_range_latch=tag.over_range_latch,
     )

@@ -74,6 +74,8 @@ class Tag:
     """None: any float64 may come."""
     source: Source = Source.SENSOR
     location: str | None = None
+    over_range_latch: bool = False
+    """Gas: once over range, high and high_high stay true until a person resets them (Q4)."""
     report_change: float | None = None
     """Readings that differ less from the last one sent are not forwarded (engineering units); None: all are."""
 
@@ -83,6 +85,8 @@ class Tag:
         for key in ("device", "name", "unit", "kind", "poll_ns", "location", "report_change"):
             if getattr(self, key) is not None:
                 fields[key] = getattr(self, key)
+        if self.over_range_latch:
+            fields["over_range_latch"] = True
         if self.range is not None:
             fields["range"] = list(self.range)
         if self.scaling is not None:
@@ -111,6 +115,7 @@ class Tag:
             scaling=None if scaling is None else _scaling(scaling),
             source=Source(fields.get("source", Source.SENSOR)),
             location=fields.get("location"),
+            over_range_latch=bool(fields.get("over_range_latch")),
             report_change=fields.get("report_change"),
         )
 

@@ -42,6 +42,15 @@ class Condition:
         return False
 
     @property
+    def holds_latch(self) -> bool:
+        """It stays true until a person resets it (Q4)."""
+        return False
+
+    def release(self) -> bool:
+        """A person resets it; True where something held it. The next reading decides."""
+        return False
+
+    @property
     def coverage(self) -> float | None:
         """The share of its window that readings cover, 0..1, told by events (C5); None where that means nothing."""
         return None
