@@ -27,7 +27,7 @@ def check(rules: Sequence[RuleBase], tags: Sequence[Tag] | Mapping[str, Tag], *,
     known = dict(tags) if isinstance(tags, Mapping) else {tag.id: tag for tag in tags}
     findings: list[Finding] = []
     by_tag: dict[str, list[LimitRule]] = {}
-    findings.extend(check_joint(rules, known))
+    findings.extend(check_joint(rules, known, keep_ns))
     for rule in rules:
         tag = known.get(rule.tag) if rule.tag is not None else rule.about(known)
         if tag is None:

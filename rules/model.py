@@ -97,6 +97,10 @@ class RuleBase(Strict):
     def make(self, tag: Tag, *, is_live: bool) -> Condition:
         """The condition of this rule; ``is_live``: limits move to the tag's grid (C2)."""
 
+    def make_from(self, tags: Mapping[str, Tag], *, is_live: bool) -> Condition:
+        """The condition of this rule, from all tags there are; what is about one tag needs :meth:`make` only."""
+        return self.make(self.about(tags), is_live=is_live)
+
     @property
     def is_joint(self) -> bool:
         """It looks at more than one tag or at other rules, so it is looked at when the step ends (T6)."""

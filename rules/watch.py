@@ -1,6 +1,7 @@
 """One rule at work: its condition, its delay and its alarm, in one slotted object."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from agent.core.quality import is_bad
@@ -28,10 +29,10 @@ class Watch(Subject):
         "truth",
     )
 
-    def __init__(self, rule: RuleBase, tag: Tag, *, is_live: bool) -> None:
+    def __init__(self, rule: RuleBase, tag: Tag, *, is_live: bool, tags: Mapping[str, Tag] | None = None) -> None:
         super().__init__(rule.id, _profile(rule, tag))
         self.rule = rule
-        self.condition = rule.make(tag, is_live=is_live)
+        self.condition = rule.make_from({tag.id: tag} if tags is None else tags, is_live=is_live)
         self.on_bad = rule.on_bad
         self.on_delay_ns = rule.on_delay.ns
         self.off_delay_ns = rule.off_delay.ns
@@ -69,6 +70,16 @@ class Watch(Subject):
     def compared(self) -> float | None:
         """See :class:`Subject`."""
         return self.value if self.condition.compares else None
+
+    @property
+    def holds_latch(self) -> bool:
+        """See :class:`Subject`."""
+        return self.condition.holds_latch
+
+    def release(self) -> None:
+        """See :class:`Subject`."""
+        self.condition.release()
+        self.close()
 
     @property
     def coverage(self) -> float | None:
