@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from agent.cli import alarms, demo, journal, live, replay, run, test, users
+from agent.cli import alarms, demo, journal, live, presets, replay, report, rules, run, test, users
 from agent.cli.text import EXIT_CODES, INVALID, pick
 from agent.config.errors import ConfigError
 
-GROUPS = (run, live, alarms, journal, replay, test, demo, users)
+GROUPS = (run, live, alarms, journal, replay, test, presets, rules, demo, users, report)
 
 
 def parser() -> argparse.ArgumentParser:

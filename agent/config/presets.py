@@ -114,8 +114,9 @@ def _expand(entry: UseEntry, place: int, tags: Mapping[str, Tag], written: Writt
         written.faults.append(Fault((*path, "use"), text, show_found(entry.use), None, near))
         return
     written.faults += _unknown_tags(entry, path, tags)
+    tags_once = tuple(dict.fromkeys(entry.tags))
     on = None if entry.accepted_on is None else entry.accepted_on.isoformat()
-    use = Use(entry.use, entry.tags, entry.given, entry.change, entry.accepted_by, on)
+    use = Use(entry.use, tags_once, entry.given, entry.change, entry.accepted_by, on)
     expansion = expand(use, preset, tags)
     for trouble in expansion.troubles:
         found = None if trouble.found is None else show_found(trouble.found)
@@ -164,7 +165,7 @@ def tags_used(entries: Sequence[BaseModel | None]) -> list[str]:
 
 
 def latch_catalytic(data: dict[str, Any], tag_lists: Sequence[Any]) -> None:
-    """Give tags of catalytic sensors ``over_range_latch`` where an accepted preset wants it and they are silent (Q4)."""
+    """Give tags of catalytic sensors ``over_range_latch`` where an accepted preset wants it and they say nothing."""
     if _LATCH not in TagBase.model_fields:
         return
     wanted: set[str] = set()
