@@ -7,6 +7,7 @@ left out, as spec/rules.md A11 counts floods. Windows are half open: an activati
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final
 
 from agent.core.events import Priority
@@ -269,14 +270,20 @@ def find_floods(times: Iterable[int], end: int) -> Iterable[Span]:
     window: deque[int] = deque()
     since: int | None = None
     count = 0
-    for at_ns in times:
-        while window and window[0] <= at_ns - WINDOW_NS:
-            left = window.popleft() + WINDOW_NS
-            if since is not None and len(window) < FLOOD_UNDER:
-                yield Span(since, left, count)
+    for at_ns, same in groupby(times):
+        if since is not None:
+            over_ns = window[-FLOOD_UNDER] + WINDOW_NS
+            if over_ns < at_ns:
+                yield Span(since, over_ns, count)
                 since = None
-        window.append(at_ns)
-        count += 1
+        fresh = list(same)
+        window.extend(fresh)
+        count += len(fresh)
+        while window[0] <= at_ns - WINDOW_NS:
+            window.popleft()
+        if since is not None and len(window) < FLOOD_UNDER:
+            yield Span(since, at_ns, count - len(fresh))
+            since = None
         if since is None and len(window) > FLOOD_ABOVE:
             since, count = at_ns, len(window)
     if since is not None:

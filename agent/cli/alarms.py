@@ -128,7 +128,7 @@ def _alarms(options: argparse.Namespace) -> int:
         if alarms is not None:
             _list(alarms, as_json=options.json)
         return code
-    if not options.alarm:
+    if not options.alarm and options.what != "silence":
         return fail(f"davy alarms {options.what} ALARM: name the alarm", f"davy alarms {options.what} 需要报警编号")
     return _act(options, VERBS[options.what], alarm=options.alarm)
 

@@ -78,9 +78,9 @@ class Confirm(Occurrence):
 
 
 class Silence(Strict):
-    """Stop the horn for one alarm, and nothing else."""
+    """Stop the horn, for one alarm or for all that sound, and nothing else."""
 
-    alarm: Name
+    alarm: Name | None = None
     note: Note | None = None
 
 

@@ -1,12 +1,16 @@
 """Which alarms an action touches, as roles want to know it."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from agent.commands.model import Hide, Maintenance, PlannedStop
 from agent.commands.roles import Deed
 from agent.config.fields import Strict
+from agent.core.events import Priority
 from rules.engine import Engine
-from rules.subject import AlarmView
+
+_DEGRADED: Final = frozenset({"vote", "count_upgrade"})
+"""Lose one input of several and say so; they are not hidden."""
 
 
 def deed_of(kind: str, body: Strict, engine: Engine, now_ns: int) -> Deed:
@@ -14,17 +18,17 @@ def deed_of(kind: str, body: Strict, engine: Engine, now_ns: int) -> Deed:
     until = getattr(body, "until", None)
     return Deed(
         kind,
-        tuple(view.priority for view in _touched(body, engine)),
+        tuple(_touched(body, engine)),
         max(0, until - now_ns) if until is not None else 0,
     )
 
 
-def _touched(body: Strict, engine: Engine) -> Iterator[AlarmView]:
+def _touched(body: Strict, engine: Engine) -> Iterator[Priority]:
     if isinstance(body, Hide):
-        yield from (view for view in engine.alarms() if view.id == body.alarm)
+        yield from (view.priority for view in engine.alarms() if view.id == body.alarm)
     elif isinstance(body, Maintenance):
-        # A vote or an expression over this tag loses an input too, but is not hidden: it says that it is degraded.
-        yield from (view for view in engine.alarms() if view.tag == body.tag)
+        rules = engine.rules.rules
+        yield from (rule.priority for rule in rules if body.tag in rule.inputs and rule.condition not in _DEGRADED)
     elif isinstance(body, PlannedStop):
         # Gas, fire and level alarms stay in force; asking for a second person because of one of them harms nobody.
-        yield from (view for view in engine.alarms() if view.area == body.area)
+        yield from (view.priority for view in engine.alarms() if view.area == body.area)

@@ -42,7 +42,7 @@ BODIES: Final[Mapping[str, _Body]] = {
     "acknowledge": (_OCCURRENCE, {"note": _NOTE}),
     "reset": (_OCCURRENCE, {"note": _NOTE}),
     "confirm": ({**_OCCURRENCE, "finding": _TEXT, "measure": _TEXT}, {"note": _NOTE}),
-    "silence": ({"alarm": _NAME}, {"note": _NOTE}),
+    "silence": ({}, {"alarm": _NAME, "note": _NOTE}),
     "comment": ({"alarm": _NAME, "note": _TEXT}, {"event": _NAME}),
     "shelve": (_HIDE, {}),
     "unshelve": ({"alarm": _NAME}, {"reason": _REASON}),
