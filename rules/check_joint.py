@@ -56,8 +56,7 @@ def _of_expression(rule: ExpressionRule, known: Mapping[str, Tag], keep_ns: int 
     errors = list(faults(rule.node, known))
     errors += [] if errors else _of_windows(rule.node, known, keep_ns)
     for error in errors:
-        place = f"第 {error.place.line} 行第 {error.place.column} 列"
-        yield Finding(rule.id, "expression", rule.expression, None, str(error), f"{place}：{error.message_zh}")
+        yield Finding(rule.id, "expression", rule.expression, None, str(error), error.text_zh)
 
 
 def _of_windows(node: tree.Node, known: Mapping[str, Tag], keep_ns: int | None) -> Iterator[ExpressionError]:

@@ -131,7 +131,10 @@ def _fault(detail: ErrorDetails, inner: Path, prefix: Path, model: type[BaseMode
     if kind == "string_pattern_mismatch":
         return Fault(path, _NOT_ALLOWED, found, _pattern(str(context["pattern"])))
     message = detail["msg"].removeprefix("Value error, ")
-    return Fault(path, sentence(message), None if "found" in message or isinstance(value, dict | list) else found)
+    # A validator may bring its own Chinese, where a sentence has too many forms for the table.
+    chinese = getattr(context.get("error"), "text_zh", None)
+    text = sentence(message) if chinese is None else Text(message, chinese)
+    return Fault(path, text, None if "found" in message or isinstance(value, dict | list) else found)
 
 
 def _pattern(pattern: str) -> Text:

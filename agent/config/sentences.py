@@ -62,6 +62,10 @@ _TABLE: Final[dict[str, str]] = {
     r"this version of Davy does not have this key; leave it out": r"本版本没有此键，请删除",
     r'expected a number >= 0 or a share of the range such as "1%"': r"应为不小于 0 的数，或量程的百分比，例如 \"1%\"",
     r"expected a number >= 0, found (.+)": r"应为不小于 0 的数，现为 \1",
+    r"(.+) stands twice among the (members|tags)": r"\2 中 \1 重复",
+    r"(k|n) is (\d+), but there are (\d+) members": r"\1 为 \2，但只有 \3 个成员",
+    r"bad_vote healthy is refused for priority critical: .+": r"紧急报警不允许 bad_vote: healthy：坏传感器会掩盖报警",
+    r"expected at least one tag in the expression": r"表达式中至少应有一个位号",
     # destinations
     r"expected http\(s\)://HOST\[:PORT\]": r"应为 http(s)://主机[:端口]",
     r"expected http\(s\)://HOST\[:PORT\] alone: .+": r"应仅为 http(s)://主机[:端口]：令牌写在单独的键中",

@@ -27,7 +27,7 @@ class ExpressionError(ValueError):
         super().__init__(f"line {place.line}, column {place.column}: {message}")
         self.place = place
         self.message = message
-        self.message_zh = message_zh
+        self.text_zh = f"第 {place.line} 行第 {place.column} 列：{message_zh}"
 
 
 class Word(StrEnum):
