@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, cast
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from agent.config.fields import Duration, Id, PathText, Strict
+from agent.config.fields import Duration, Id, PathText, RuleId, Strict
 from agent.core.events import AlarmEvent, State, Transition
 from rules.testing.notation import NotationError, duration_ns
 
@@ -193,7 +193,7 @@ class Case(Strict):
     """One test: signals in, actions in between, the transitions that must come of them."""
 
     name: str = Field(min_length=1, max_length=200, description="a sentence about what the rules do")
-    rule: Annotated[tuple[Id, ...], BeforeValidator(_one_or_more)] = Field(
+    rule: Annotated[tuple[RuleId, ...], BeforeValidator(_one_or_more)] = Field(
         (), description="rules under test; default: every rule that reads one of the given tags"
     )
     given: Mapping[Id, Annotated[str, BeforeValidator(_as_text)] | Given] = Field(
