@@ -11,7 +11,6 @@ from agent.config.errors import Path as Path_
 from agent.config.load import load, load_rules
 from agent.config.parts import Parts
 from agent.core.batch import Batch
-from agent.core.events import AlarmEvent
 from agent.core.tags import Tag
 from drivers.replay import batches
 from rules.build import RuleSet, build
@@ -263,6 +262,13 @@ class _Checker:
         return Problem(self._document.position(path), show_path(path), text, found, None, near)
 
 
-def events_of(loaded: LoadedCase) -> list[AlarmEvent]:
-    """All events of a test, judged or not."""
-    return _play(loaded, ()).events
+def check_tested(config: Path, files: Sequence[Path]) -> tuple[list[Result], list[str]]:
+    """The tests of a configuration that fail, and its enabled rules that no passing test is about.
+
+    Only tests that name this very configuration count. ConfigError, ReplayError.
+    """
+    rules = load_rules_file(config).rules
+    results = [run(loaded) for loaded in load_tests(files) if loaded.rules_file.path.resolve() == config.resolve()]
+    tested = {rule for result in results if result.is_passed for rule in result.loaded.judged}
+    untested = [rule.id for rule in rules if rule.enabled and rule.id not in tested]
+    return [result for result in results if not result.is_passed], untested

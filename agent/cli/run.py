@@ -11,6 +11,14 @@ def add(commands: Commands) -> None:
     """Register the commands of this group."""
     run = command(commands, "run", "run the agent in the foreground", "在前台运行代理", "davy run -c davy.yaml")
     add_config(run)
+    run.add_argument(
+        "--require-tested",
+        action="store_true",
+        help=pick(
+            "refuse rules without a passing test in tests/ beside the configuration",
+            "拒绝在配置旁 tests/ 中没有通过测试的规则",
+        ),
+    )
     run.set_defaults(run=_run)
     check = command(commands, "check", "check the configuration", "检查配置", "davy check -c davy.yaml --json")
     add_config(check)
@@ -26,6 +34,11 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.require_tested:
+        from agent.cli.tested import require_tested
+
+        if (code := require_tested(options.config)) != OK:
+            return code
     from agent.app import main
 
     return main(options.config)
