@@ -11,6 +11,7 @@ from agent.core.records import canonical_json
 from agent.core.tags import Tag
 from rules.model import RuleBase
 from rules.registry import parse
+from rules.settings import DEFAULT, Settings
 from rules.steps import Node, cycle
 
 
@@ -21,6 +22,7 @@ class RuleSet:
     rules: tuple[RuleBase, ...]
     tags: Mapping[str, Tag]
     is_live: bool
+    settings: Settings = DEFAULT
 
     def tag(self, rule: RuleBase) -> Tag:
         """What a rule is about: the tag that it reads, or what stands for several (see ``RuleBase.about``)."""
@@ -46,7 +48,9 @@ class RuleSet:
     def version(self) -> str:
         """Short hash over the rules and what they know of their tags."""
         tags = {tag.id: tag.to_fields() for rule in self.rules for tag in self.tags_of(rule)}
-        fields = {"rules": self.to_fields(), "tags": tags, "live": self.is_live}
+        fields: dict[str, Any] = {"rules": self.to_fields(), "tags": tags, "live": self.is_live}
+        if self.settings != DEFAULT:
+            fields["settings"] = self.settings.to_fields()
         return hashlib.sha256(canonical_json(fields)).hexdigest()[:12]
 
 
@@ -65,7 +69,7 @@ def all_inputs(rule: RuleBase, by_id: Mapping[str, RuleBase]) -> list[str]:
     return list(names)
 
 
-def build(rules: Sequence[RuleBase], tags: Mapping[str, Tag], *, live: bool) -> RuleSet:
+def build(rules: Sequence[RuleBase], tags: Mapping[str, Tag], *, live: bool, settings: Settings = DEFAULT) -> RuleSet:
     """A rule set; ValueError for an id that occurs twice or for a circle. :func:`rules.check.check` comes first."""
     ordered = tuple(sorted(rules, key=lambda rule: rule.id))
     for one, next_one in pairwise(ordered):
@@ -74,9 +78,11 @@ def build(rules: Sequence[RuleBase], tags: Mapping[str, Tag], *, live: bool) -> 
     circle = cycle([Node(rule.id, rule.looks_at, rule.sees_states) for rule in ordered if rule.looks_at])
     if circle is not None:
         raise ValueError(f"rules depend on each other in a circle: {' → '.join(circle)}")
-    return RuleSet(ordered, dict(tags), live)
+    return RuleSet(ordered, dict(tags), live, settings)
 
 
-def from_fields(fields: Sequence[Mapping[str, Any]], tags: Mapping[str, Tag], live: bool) -> RuleSet:
+def from_fields(
+    fields: Sequence[Mapping[str, Any]], tags: Mapping[str, Tag], live: bool, settings: Mapping[str, Any] | None = None
+) -> RuleSet:
     """The inverse of :meth:`RuleSet.to_fields`."""
-    return build([parse(each) for each in fields], tags, live=live)
+    return build([parse(each) for each in fields], tags, live=live, settings=Settings.from_fields(settings))

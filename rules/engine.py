@@ -6,43 +6,30 @@ a *step*; a reading of a later step first fires what is due before it, a reading
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from agent.core.batch import Batch, Layout
 from agent.core.events import AlarmEvent, State
-from agent.core.quality import FIRST_BAD, Quality
+from agent.core.quality import FIRST_BAD
 from agent.core.records import Kind, Record
 from agent.core.tags import Tag
-from rules.alarm import ENDED, TRANSITIONS, Input
+from rules.actions import KINDS as ACTIONS
+from rules.actions import Actions, Outcome
 from rules.build import RuleSet, from_fields
-from rules.done import apply_done
+from rules.changes import Change, Force, Waiting, make
+from rules.clocks import CODE as CLOCK
+from rules.clocks import Clocks
 from rules.evaluator import Evaluator
-from rules.internal import CLOCK, ClockFault, clock_fault
-from rules.model import SOFT_KEYS, RuleBase
+from rules.maintenance import marked
 from rules.plan import Plan
 from rules.snapshot import Image, decode, encode
-from rules.subject import AlarmView, Subject, Why
+from rules.subject import AlarmView, Subject
 from rules.watch import Watch
 from rules.wiring import Wiring
 
 RESTART_GAP_NS: Final = 10_000_000_000
 PLANS_MAX: Final = 4_096
 """Layouts remembered; beyond it all are worked out again, which costs time only."""
-
-_ACTIONS: Final[Mapping[str, Input]] = {"acknowledge": Input.ACKNOWLEDGE, "reset": Input.RESET}
-_CLOCK: Final = Quality.CLOCK.value
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an action does now; ``reason``: unknown_action, unknown_alarm, superseded, wrong_state or bad_input."""
-
-    outcome: str
-    reason: str | None
-    alarm: str
-    state: State | None
-    """After the action; None for an alarm that does not exist."""
 
 
 class Engine:
@@ -55,10 +42,14 @@ class Engine:
         self._restart_gap_ns = restart_gap_ns
         self._now_ns = -(1 << 62)
         self._work = Evaluator(epoch)
-        self._clock_faults: dict[str, ClockFault] = {}
+        self._work.release = self._release
+        self._clocks = Clocks(self._work)
+        self._work.late.make = lambda watch: make(self.rules, watch.rule).condition
+        self._actions = Actions(self._work, lambda: self.rules.tags)
+        self._has_begun = False
         self._wiring = Wiring()
         self._plans: dict[int, Plan] = {}
-        self._install({rule.id: _watch(rules, rule) for rule in rules.rules if rule.enabled})
+        self._install({rule.id: make(rules, rule) for rule in rules.rules if rule.enabled})
 
     @property
     def faults(self) -> Mapping[str, str]:
@@ -89,11 +80,15 @@ class Engine:
         self._work.cause_seq = cause_seq
         at_ns = batch.at_ns
         if at_ns > self._now_ns:
-            if self._work.agenda or self._work.timers.may_be_due(at_ns):
+            if self._work.is_pending or self._work.timers.may_be_due(at_ns):
                 self._work.fire(at_ns, self._now_ns)
             self._now_ns = at_ns
+            if not self._has_begun:
+                self._begin(at_ns)
         if not batch.historical:
             self.evaluated += len(batch.values)
+            if self._work.life.concealed.tags:
+                batch = marked(batch, self._work.life.concealed.tags)
             plan = self._plans.get(id(batch.layout)) or self._plan(batch.layout)
             if batch.quality is None and batch.index is None and batch.dt_ns is None and not batch.exercise:
                 self._apply_good(plan, batch)
@@ -101,6 +96,9 @@ class Engine:
                 self._apply_any(plan, batch)
             if plan.inputs:
                 self._work.hear(plan, batch, self._now_ns)
+        else:
+            plan = self._plans.get(id(batch.layout)) or self._plan(batch.layout)
+            self._work.late.take(batch, plan, cause_seq)
         return self._work.take_events()
 
     def advance(self, now_ns: int, cause_seq: int | None) -> list[AlarmEvent]:
@@ -121,7 +119,7 @@ class Engine:
 
     def _apply_good(self, plan: Plan, batch: Batch) -> None:
         """All columns, all good, t = at: the common case."""
-        fault = self._clock_faults.get(batch.layout.device)
+        fault = self._clocks.by_device.get(batch.layout.device)
         if fault is not None and fault.tags:
             self._apply_any(plan, batch)
             return
@@ -137,7 +135,7 @@ class Engine:
     def _apply_any(self, plan: Plan, batch: Batch) -> None:
         at_ns = self._now_ns
         qualities, index, exercise = batch.quality, batch.index, batch.exercise
-        fault = self._clock_faults.get(batch.layout.device)
+        fault = self._clocks.by_device.get(batch.layout.device)
         for i, value in enumerate(batch.values):
             position = i if index is None else index[i]
             quality = 0 if qualities is None else qualities[i]
@@ -147,8 +145,8 @@ class Engine:
                 else:
                     watch.exercise = exercise
                     self._work.read(watch, value, quality, at_ns, batch.t_ns(i))
-            if fault is not None or quality == _CLOCK:
-                fault = self._look_at_clock(fault, batch, position, quality)
+            if fault is not None or quality == CLOCK:
+                fault = self._clocks.look(fault, batch, position, quality, at_ns)
 
     # ---- audit records
 
@@ -159,23 +157,34 @@ class Engine:
             watch.shift(step_ns)
         for heard in self._wiring.inputs.values():
             heard.shift(step_ns)
+        self._work.life.shift(step_ns)
         self._work.set_timers()
 
     def _apply_audit(self, fields: Mapping[str, Any]) -> None:
         kind = fields["kind"]
-        if kind in _ACTIONS:
-            self._apply_action(fields)
-        elif kind == "done":
+        if kind in ACTIONS:
             self._advance(fields["time"])
-            apply_done(self._work, fields)
+            if fields.get("outcome", "done") == "done":
+                self._actions.apply(fields, fields["time"])
+                self._work.fire(self._now_ns, self._now_ns)
+        elif kind == "condition":
+            self._advance(fields["time"])
+            self._work.life.follow(fields)
+            self._work.fire(self._now_ns, self._now_ns)
         elif kind == "clock":
             self._shift(fields["step"])
         elif kind == "start":
             self._start(fields["time"], fields.get("previous_end"))
-        elif kind == "configuration" and fields.get("rules_version") != self.rules.version and "rules" in fields:
+        elif kind == "configuration" and "rules" in fields and self._is_new(fields):
             tags = {tag.id: tag for tag in map(Tag.from_fields, fields["tags"])}
             self._advance(fields["time"])
-            self._reconfigure(from_fields(fields["rules"], tags, live=self.rules.is_live))
+            force = Force(fields["force"], fields.get("actor")) if fields.get("force") else None
+            settings = fields.get("rules_settings")
+            self._reconfigure(from_fields(fields["rules"], tags, self.rules.is_live, settings), force)
+
+    def _is_new(self, fields: Mapping[str, Any]) -> bool:
+        """Another rule set, or the same one by force: then what waits is applied (G2)."""
+        return fields.get("rules_version") != self.rules.version or bool(fields.get("force"))
 
     def _advance(self, now_ns: int) -> None:
         self._work.fire(now_ns + 1, self._now_ns)
@@ -192,94 +201,54 @@ class Engine:
             self._advance(previous_end_ns)
         for watch in self._work.watches.values():
             watch.start(at_ns)
-        self._now_ns = max(self._now_ns, at_ns)
+        self._work.life.start(at_ns)
         self._work.set_timers()
-
-    def _apply_action(self, fields: Mapping[str, Any]) -> None:
-        at_ns = fields["time"]
         self._advance(at_ns)
-        if fields.get("outcome", "done") != "done" or self.judge(fields).outcome != "done":
-            return
-        subject = self._subject(fields["alarm"])
-        assert subject is not None
-        why = Why(self._work.cause_seq, actor=fields.get("actor"), note=fields.get("note"))
-        self._work.move(subject, _ACTIONS[fields["kind"]], at_ns, why)
+        self._begin(at_ns)
+
+    def _begin(self, at_ns: int) -> None:
+        """The first record: from here on every rule should say something (Q7)."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._work.life.begin(at_ns, self._work.watches)
 
     def judge(self, action: Mapping[str, Any]) -> Outcome:
-        """What an acknowledge or reset (``kind``, ``alarm``, ``event``) would do now; changes nothing.
-
-        ``event`` None means the present occurrence.
-        """
-        alarm_id = str(action["alarm"])
-        subject = self._subject(alarm_id)
-        change = _ACTIONS.get(action["kind"])
-        if subject is None:
-            return Outcome("rejected", "unknown_alarm", alarm_id, None)
-        alarm = subject.alarm
-        if change is None:
-            return Outcome("rejected", "unknown_action", alarm_id, alarm.state)
-        event = action.get("event")
-        if event is not None and event != alarm.event:
-            return Outcome("rejected", "superseded", alarm_id, alarm.state)
-        move = TRANSITIONS[alarm.state].get(change)
-        if move is None:
-            return Outcome("rejected", "wrong_state", alarm_id, alarm.state)
-        if change is Input.RESET and not subject.has_evidence:
-            return Outcome("rejected", "bad_input", alarm_id, alarm.state)
-        return Outcome("done", None, alarm_id, move.state)
-
-    # ---- Davy's own alarms
-
-    def _look_at_clock(self, fault: ClockFault | None, batch: Batch, position: int, quality: int) -> ClockFault:
-        layout = batch.layout
-        if fault is None:
-            fault = self._clock_faults[layout.device] = clock_fault(layout)
-        tag = layout.tags[position]
-        if quality == _CLOCK:
-            fault.tags.add(tag)
-        elif tag in fault.tags:
-            fault.tags.discard(tag)
-        else:
-            return fault
-        is_wrong = bool(fault.tags)
-        if is_wrong != fault.alarm.is_active:
-            fault.quality, fault.exercise = quality, batch.exercise
-            self._work.move(fault, Input.TRUE if is_wrong else Input.FALSE, self._now_ns, Why(self._work.cause_seq))
-        return fault
+        """What an action (``kind``, ``alarm`` or ``tag`` or ``area`` …) would do now; changes nothing."""
+        return self._actions.judge(action, self._now_ns)
 
     # ---- rule sets
 
-    def reconfigure(self, rules: RuleSet, cause_seq: int | None) -> list[AlarmEvent]:
-        """Take another rule set (G2). Rules that stay keep their alarms; one that is gone ends its alarm.
+    def reconfigure(self, rules: RuleSet, cause_seq: int | None, force: Force | None = None) -> list[AlarmEvent]:
+        """Take another rule set (G2). Rules that stay keep their alarms; what weakens one waits until it is normal.
 
         :meth:`apply` does the same for a configuration record; the second time changes nothing.
         """
         self._work.cause_seq = cause_seq
-        self._reconfigure(rules)
+        if rules.version != self.rules.version or force is not None:
+            self._reconfigure(rules, force)
         return self._work.take_events()
 
-    def _reconfigure(self, rules: RuleSet) -> None:
-        watches: dict[str, Watch] = {}
-        for rule in rules.rules:
-            if not rule.enabled:
-                continue
-            old = self._work.watches.pop(rule.id, None)
-            if old is not None and old.rule == rule and self.rules.tags_of(rule) == rules.tags_of(rule):
-                watches[rule.id] = old
-                continue
-            watches[rule.id] = watch = _watch(rules, rule)
-            if old is not None:
-                watch.take_over(old, is_soft=_is_soft(old.rule, rule))
-        for _, gone in sorted(self._work.watches.items()):
-            self._work.faults.pop(gone.rule.id, None)
-            if gone.alarm.state is not State.NORMAL:
-                self._work.tell(gone, ENDED, self._now_ns, Why(self._work.cause_seq, cause="config"))
-        self.rules = rules
-        self._install(watches)
+    def _reconfigure(self, rules: RuleSet, force: Force | None) -> None:
+        old, self.rules = self.rules, rules
+        known = set(self._work.watches)
+        self._install(Change(self._work, old, rules, self._now_ns, force).watches())
+        self._work.life.begin(self._now_ns, sorted(set(self._work.watches) - known))
+        self._work.fire(self._now_ns, self._now_ns)
+
+    def _release(self, at_ns: int) -> None:
+        life = self._work.life
+        life.released.clear()
+        self._install(Change(self._work, self.rules, self.rules, at_ns, None).watches())
 
     def _install(self, watches: dict[str, Watch]) -> None:
         self._work.watches = watches
         self._wiring.connect(self._work)
+        rules = self.rules
+        tags_of = {
+            name: tuple((tag, rules.tags[tag].kind if tag in rules.tags else None) for tag in watch.rule.inputs)
+            for name, watch in watches.items()
+        }
+        self._work.life.install(rules.settings, tags_of)
         self._plans = {}
         self._work.set_timers()
 
@@ -294,14 +263,12 @@ class Engine:
     # ---- looking at it, keeping it
 
     def _subject(self, alarm_id: str) -> Subject | None:
-        watch = self._work.watches.get(alarm_id)
-        if watch is not None:
-            return watch
-        return next((fault for fault in self._clock_faults.values() if fault.alarm.id == alarm_id), None)
+        return self._work.life.find(alarm_id)
 
     def _subjects(self) -> Iterable[Subject]:
         yield from self._work.watches.values()
-        yield from (self._clock_faults[device] for device in sorted(self._clock_faults))
+        life = self._work.life
+        yield from sorted((*life.internals.values(), *life.strangers.values()), key=lambda each: each.alarm.id)
 
     def watch(self, rule: str) -> Watch | None:
         """A rule at work, for the workbench to look at: whoever asks changes nothing of it."""
@@ -312,36 +279,61 @@ class Engine:
         return [subject.view() for subject in self._subjects()]
 
     def standing(self) -> list[AlarmView]:
-        """The alarms that are not normal."""
-        return [subject.view() for subject in self._subjects() if subject.alarm.state is not State.NORMAL]
+        """The alarms that are not normal, or hidden."""
+        return [subject.view() for subject in self._subjects() if subject.shown is not State.NORMAL]
+
+    @property
+    def hidden(self) -> int:
+        """How many alarms are hidden by something that shows nothing in their place."""
+        return self._work.life.concealed.count
+
+    @property
+    def blind(self) -> Mapping[str, int]:
+        """Rules that have been unknown or held for too long (Q7), and since when."""
+        blindness = self._work.life.blindness
+        return {rule: blindness.dark[rule] for rule in sorted(blindness.blind)}
+
+    @property
+    def found_late(self) -> Mapping[str, str]:
+        """What was found in data that came late and nobody has acknowledged yet (T2): event id and alarm."""
+        return self._work.late.pending
+
+    @property
+    def waiting(self) -> list[str]:
+        """Rules whose change waits until their alarm is normal (G2)."""
+        return sorted(self._work.life.waiting)
+
+    @property
+    def in_maintenance(self) -> frozenset[str]:
+        """Tags whose readings are to be journaled as 105 (Q8)."""
+        return frozenset(self._work.life.concealed.tags)
 
     def adopt(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Without a snapshot: take states from journaled alarm events (G1), any number of each alarm, in order."""
         for fields in events:
-            subject = self._subject(fields["alarm"]) or self._adopted_fault(fields)
+            subject = self._subject(fields["alarm"]) or self._clocks.adopted(fields) or self._work.life.adopted(fields)
+            if self._work.late.adopt(fields):
+                continue
             if subject is not None:
-                subject.alarm.follow(fields)
-                subject.value, subject.quality = fields["value"], fields["quality"]
+                self._work.life.follow_event(subject, fields)
         for watch in self._work.watches.values():
             watch.close()
             if watch.alarm.is_active:
                 watch.condition.assume_true()
 
-    def _adopted_fault(self, fields: Mapping[str, Any]) -> ClockFault | None:
-        prefix, suffix = CLOCK.split("{}")
-        alarm = str(fields["alarm"])
-        if not (alarm.startswith(prefix) and alarm.endswith(suffix)):
-            return None
-        device = alarm[len(prefix) : -len(suffix)]
-        fault = self._clock_faults[device] = ClockFault(device, fields["source"])
-        return fault
-
     def snapshot(self) -> bytes:
         """The state as JSON; windows of more than five minutes are left out (see :meth:`refill`)."""
         watches = ((rule, watch.to_row()) for rule, watch in self._work.watches.items())
-        faults = [fault.to_row() for fault in self._clock_faults.values()]
-        extra = {"inputs": self._wiring.to_rows(), "agenda": self._work.agenda.places()}
-        return encode(Image(self.rules.version, self._now_ns, self.evaluated, watches, faults, extra))
+        life = self._work.life
+        extra = {
+            "inputs": self._wiring.to_rows(),
+            "agenda": self._work.agenda.places(),
+            "life": life.to_fields(),
+            "late": self._work.late.to_fields(),
+            "waiting": {name: waiting.to_fields() for name, waiting in sorted(life.waiting.items())},
+            "has_begun": self._has_begun,
+        }
+        return encode(Image(self.rules.version, self._now_ns, self.evaluated, watches, self._clocks.to_rows(), extra))
 
     @classmethod
     def restore(cls, rules: RuleSet, image: bytes, *, epoch: str, restart_gap_ns: int = RESTART_GAP_NS) -> Self:
@@ -353,16 +345,28 @@ class Engine:
         engine = cls(rules, epoch=epoch, restart_gap_ns=restart_gap_ns)
         engine._now_ns = state.now_ns
         engine.evaluated = state.evaluated
+        engine._has_begun = state.extra["has_begun"]
+        engine._take_back(state.extra["waiting"])
         for rule, row in state.watches:
             engine._work.watches[rule].from_row(row)
-        for row in state.faults:
-            fault = ClockFault.from_row(row)
-            engine._clock_faults[fault.device] = fault
+        engine._clocks.from_rows(state.faults)
         engine._wiring.from_rows(state.extra["inputs"])
         engine._work.agenda.clear()
         engine._work.agenda.touch(state.extra["agenda"])
+        engine._work.life.from_fields(state.extra["life"])
+        engine._work.late.from_fields(state.extra["late"], engine._work.watches)
         engine._work.set_timers()
         return engine
+
+    def _take_back(self, waiting: Mapping[str, Any]) -> None:
+        """Rules that wait have the form of the rule set before (G2)."""
+        if not waiting:
+            return
+        watches = dict(self._work.watches)
+        for name, fields in waiting.items():
+            kept = self._work.life.waiting[name] = Waiting.from_fields(fields)
+            watches[name] = Watch(kept.rule, kept.tags[0], is_live=self.rules.is_live, tags={tag.id: tag for tag in kept.tags})
+        self._install(dict(sorted(watches.items())))
 
     @property
     def refill_from_ns(self) -> int | None:
@@ -385,13 +389,3 @@ class Engine:
             heard = plan.inputs.get(i if batch.index is None else batch.index[i])
             if heard is not None:
                 heard.refill(value, batch.t_ns(i))
-
-
-def _watch(rules: RuleSet, rule: RuleBase) -> Watch:
-    return Watch(rule, rules.tag(rule), is_live=rules.is_live)
-
-
-def _is_soft(old: RuleBase, new: RuleBase) -> bool:
-    """Only limits, delays, priority or texts changed, so the condition keeps its memory (G2)."""
-    one, other = (rule.model_dump(exclude=set(SOFT_KEYS)) for rule in (old, new))
-    return one == other

@@ -1,13 +1,14 @@
 """From readings and timers to alarm events, one rule at a time: condition, delays, table (spec/rules.md A1, A2, Q5)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from agent.core.batch import Batch
 from agent.core.events import AlarmEvent, State
 from agent.core.quality import FIRST_BAD, Quality
 from rules.alarm import TRANSITIONS, Input, Move
 from rules.joint import Joint
+from rules.late import Late
 from rules.lifecycle import Lifecycle
 from rules.plan import Plan
 from rules.settings import DEFAULT
@@ -35,7 +36,10 @@ class Evaluator:
         """From this place on they are looked at after the timers of their time."""
         self.agenda = Agenda()
         self.life = Lifecycle(self, DEFAULT)
+        self.release: Callable[[int], None] = lambda _: None
+        """Takes the rules that waited for their alarms (G2), at a time; the engine's."""
         self._epoch = epoch
+        self.late = Late(epoch, self.say)
         self._events: list[AlarmEvent] = []
 
     def read(self, watch: Watch, value: float, quality: int, at_ns: int, t_ns: int) -> None:
@@ -72,6 +76,7 @@ class Evaluator:
             truth = watch.judge_bad(at_ns)
             if condition.sees_bad and truth is not None:
                 watch.truth = truth
+                watch.value = condition.value
         self._settle(watch, truth, at_ns)
         watch.is_new = False
         due_ns = condition.due_ns
@@ -233,12 +238,25 @@ class Evaluator:
             return None
         return watch.delay_due_ns if kind == DELAY else watch.condition.due_ns
 
+    @property
+    def is_pending(self) -> bool:
+        """Something is to be done when the step ends."""
+        return bool(self.agenda) or self.life.is_pending or self.late.is_pending
+
     def fire(self, before_ns: int, step_ns: int) -> None:
         """End the step at ``step_ns`` (T6), then fire what is due strictly before a time (T5)."""
+        if self.late.is_pending:
+            self.late.end_step(step_ns)
         if self.agenda or self.life.is_pending:
             self._finish(step_ns)
+            self._release(step_ns)
         while (due := self.timers.first()) is not None and due[0] < before_ns:
             self._finish(due[0])
+            self._release(due[0])
+
+    def _release(self, at_ns: int) -> None:
+        if self.life.released:
+            self.release(at_ns)
 
     def _finish(self, at_ns: int) -> None:
         """What looks at several tags or rules, the timers of the time, then again what they have changed."""
@@ -254,7 +272,7 @@ class Evaluator:
                 self._fire_next()
             elif place is not None:
                 self._look(joint[agenda.pop()], at_ns)
-            elif self.life.is_pending:
+            elif self.life.has_looks:
                 self.life.settle(at_ns)
             else:
                 return

@@ -6,6 +6,11 @@ from typing import Final
 
 STALE: Final = 0
 DELAY: Final = 1
+RE_ALARM: Final = 2
+HIDING: Final = 3
+BLIND: Final = 4
+COUNT: Final = 5
+FAULT: Final = 6
 """Kinds, in the order in which several of one rule fire at one time (spec/rules.md T6)."""
 
 Due = tuple[int, int, str, int]

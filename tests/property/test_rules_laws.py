@@ -103,7 +103,7 @@ def test_the_engine_agrees_with_the_oracle_sample_for_sample(keys, samples, rest
     end = samples[-1][0] + rest * S
     oracle.pass_time(end)
     events += engine.advance(end, None)
-    assert [(e.time, e.transition.value, e.state.value) for e in events] == oracle.told
+    assert [(e.time, e.transition.value, e.state.value) for e in events if e.alarm == "r"] == oracle.told
 
 
 @st.composite
@@ -165,13 +165,13 @@ def test_no_path_leads_to_normal_while_active_and_own_events_give_the_states(key
         if action:
             events += engine.apply(Record(1, Kind.AUDIT, fields={"kind": action, "time": at, "alarm": "r"}))
     active = False
-    for event in events:
+    for event in (each for each in events if each.alarm == "r"):
         if event.state == "normal":
             assert not active or event.transition == "returned"
         active = event.state in ACTIVE
     again = Engine(engine.rules, epoch="0")
     again.adopt(event.to_fields() for event in events)
-    (one_view,), (other,) = engine.alarms(), again.alarms()
+    one_view, other = engine.alarms()[0], again.alarms()[0]
     same = ("state", "active", "occurrence", "event", "since")
     assert [getattr(one_view, key) for key in same] == [getattr(other, key) for key in same]
     assert len({event.id for event in events}) == len(events)

@@ -9,6 +9,7 @@ from agent.core.ids import event_id
 from agent.core.quality import Quality
 from agent.core.records import Kind, Record
 from agent.core.tags import Tag
+from rules.changes import Force
 from rules.engine import Engine
 from rules.snapshot import SnapshotError
 from tests.support.rules import T0, Plant, S, rule, rule_set
@@ -277,14 +278,14 @@ def test_g1_a_snapshot_of_another_rule_set_or_of_nothing_is_refused():
 def test_g1_a_configuration_record_brings_its_rule_set_and_the_same_again_changes_nothing():
     plant = Plant(HIGH)
     plant.read(0, 95)
-    new = rule_set(rule("high", limit=200, deadband=5))
+    new = rule_set(rule("high", limit=80, deadband=5))
     fields = {"rules": new.to_fields(), "tags": [Tag("T").to_fields()], "rules_version": new.version}
     plant.audit("configuration", 1, **fields)
     assert plant.engine.rules.version == new.version
     assert plant.engine.reconfigure(new, 7) == []
-    plant.read(2, 199)  # between the columns: the memory has been kept
+    plant.read(2, 76)  # between the columns: the memory has been kept
     assert plant.times == [(0, "activated")]
-    plant.read(3, 194)
+    plant.read(3, 74)
     assert plant.times == [(0, "activated"), (3, "returned")]
 
 
@@ -298,12 +299,13 @@ def test_g1_without_a_snapshot_an_adopted_alarm_returns_only_on_evidence():
     assert fresh.events[0].event == plant.events[0].id
 
 
-def test_g2_a_removed_or_disabled_rule_ends_its_alarm_and_says_why():
+def test_g2_a_removed_or_disabled_rule_ends_its_alarm_by_force_and_says_why():
     for after in ([], [rule("high", limit=90, enabled=False)]):
         plant = Plant(HIGH)
         plant.read(0, 95)
-        (event,) = plant.engine.reconfigure(rule_set(*after), 5)
+        (event,) = plant.engine.reconfigure(rule_set(*after), 5, Force("tank is gone", "wang"))
         assert (event.transition, event.state, event.cause, event.cause_seq) == ("ended", "normal", "config", 5)
+        assert (event.actor, event.reason) == ("wang", "tank is gone")
         assert plant.engine.alarms() == []
 
 

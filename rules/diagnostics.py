@@ -1,0 +1,220 @@
+"""What Davy says of its own watching: blind rules, hidden alarms, chattering, floods (spec/rules.md Q7, A4, A11)."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from agent.core.events import Priority
+from rules.counts import CHATTER_FROM, FLOOD_FROM, Burst, chatter, flood
+from rules.internal import Notice
+from rules.settings import Settings
+
+BLIND: Final = "davy:blind"
+HIDDEN: Final = "davy:hidden"
+FLOOD: Final = "davy:flood"
+CHATTER: Final = "davy:chatter:"
+FAULT_SUFFIX: Final = ":fault"
+NAMED_MAX: Final = 5
+"""So many rules, alarms or tags are named in a message; the rest is a number."""
+
+Raise = Callable[[str, Notice | None, int], object]
+"""Has an alarm of Davy's own become true (with what it says) or, with None, false: (alarm, notice, at)."""
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few names and how many more there are."""
+    known = sorted(names)
+    text = ", ".join(known[:NAMED_MAX])
+    return text if len(known) <= NAMED_MAX else f"{text} (+{len(known) - NAMED_MAX})"
+
+
+class Blindness:
+    """Rules that are unknown or held, since when, and which of them for too long (Q7)."""
+
+    __slots__ = ("_after_ns", "_raise", "blind", "dark")
+
+    def __init__(self, after_ns: int, raise_: Raise) -> None:
+        self._after_ns = after_ns
+        self._raise = raise_
+        self.dark: dict[str, int] = {}
+        """By rule: since when it has said neither true nor false."""
+        self.blind: dict[str, None] = {}
+        """Those of them for which that is too long."""
+
+    def due_of(self, rule: str) -> int | None:
+        """When a rule becomes blind if nothing comes."""
+        since_ns = self.dark.get(rule)
+        return None if since_ns is None or rule in self.blind else since_ns + self._after_ns
+
+    def fire(self, rule: str, at_ns: int) -> None:
+        """The time has come."""
+        self.blind[rule] = None
+        self._tell(at_ns)
+
+    def see(self, rule: str, at_ns: int) -> None:
+        """It has said true or false, or is gone."""
+        if self.dark.pop(rule, None) is not None and rule in self.blind:
+            del self.blind[rule]
+            self._tell(at_ns)
+
+    def _tell(self, at_ns: int) -> None:
+        if not self.blind:
+            self._raise(BLIND, None, at_ns)
+            return
+        count, names = len(self.blind), some(self.blind)
+        message = {"zh-CN": f"{count} 条规则无法判断：{names}", "en": f"{count} rules cannot tell: {names}"}
+        notice = Notice(kind="blind", priority=Priority.HIGH, message=message, value=float(count))
+        self._raise(BLIND, notice, at_ns)
+
+    def start(self, at_ns: int) -> None:
+        """The agent starts after a gap: what was dark is dark since now."""
+        for rule in self.dark:
+            if rule not in self.blind:
+                self.dark[rule] = at_ns
+
+    def shift(self, step_ns: int) -> None:
+        """UTC stepped (T8)."""
+        self.dark = {rule: since + step_ns for rule, since in self.dark.items()}
+
+    def to_row(self) -> list[Any]:
+        """For a snapshot."""
+        return [sorted(self.dark.items()), sorted(self.blind)]
+
+    def from_row(self, row: list[Any]) -> None:
+        """The inverse of :meth:`to_row`."""
+        self.dark = {rule: since for rule, since in row[0]}
+        self.blind = dict.fromkeys(row[1])
+
+
+class Concealed:
+    """How much is hidden at once (A4). An alarm that ``exclusive`` suppresses does not count: a worse one is shown."""
+
+    __slots__ = ("_gas", "_hidden", "_is_on", "_raise", "_settings", "_tag_of", "_urgent", "tags")
+
+    def __init__(self, settings: Settings, raise_: Raise) -> None:
+        self._settings = settings
+        self._raise = raise_
+        self._urgent: frozenset[str] = frozenset()
+        self._gas: Mapping[str, frozenset[str]] = {}
+        self._tag_of: Mapping[str, str] = {}
+        self._hidden: dict[str, None] = {}
+        self.tags: dict[str, None] = {}
+        """Tags in maintenance."""
+        self._is_on = False
+
+    def install(self, urgent: frozenset[str], gas: Mapping[str, frozenset[str]]) -> None:
+        """The critical and high alarms, and the alarms of each gas tag."""
+        self._urgent = urgent
+        self._gas = gas
+
+    @property
+    def count(self) -> int:
+        """Alarms that are hidden."""
+        return len(self._hidden)
+
+    def put(self, alarm: str, at_ns: int, *, is_hidden: bool) -> None:
+        """An alarm was hidden, or is shown again."""
+        if is_hidden == (alarm in self._hidden):
+            return
+        if is_hidden:
+            self._hidden[alarm] = None
+        else:
+            del self._hidden[alarm]
+        self.look(at_ns)
+
+    def look(self, at_ns: int) -> None:
+        """Compare with the limits."""
+        urgent = [alarm for alarm in self._hidden if alarm in self._urgent]
+        gas = [tag for tag, alarms in self._gas.items() if tag in self.tags or all(a in self._hidden for a in alarms)]
+        is_on = len(urgent) > self._most(len(self._urgent)) or len(gas) > self._most(len(self._gas))
+        if is_on == self._is_on:
+            return
+        self._is_on = is_on
+        if not is_on:
+            self._raise(HIDDEN, None, at_ns)
+            return
+        message = {
+            "zh-CN": f"被隐藏的重要报警 {len(urgent)} 个，气体位号 {len(gas)} 个",
+            "en": f"hidden at once: {len(urgent)} alarms of priority critical or high, {len(gas)} gas tags",
+        }
+        value = float(max(len(urgent), len(gas)))
+        self._raise(HIDDEN, Notice(kind="hidden", priority=Priority.HIGH, message=message, value=value), at_ns)
+
+    def _most(self, total: int) -> float:
+        return max(self._settings.hidden_floor, self._settings.max_hidden * total)
+
+    def to_row(self) -> list[Any]:
+        """For a snapshot."""
+        return [sorted(self._hidden), sorted(self.tags), self._is_on]
+
+    def from_row(self, row: list[Any]) -> None:
+        """The inverse of :meth:`to_row`."""
+        self._hidden, self.tags, self._is_on = dict.fromkeys(row[0]), dict.fromkeys(row[1]), row[2]
+
+
+class Bursts:
+    """Chattering alarms and floods (A11). Davy's own alarms are not counted, but for faults."""
+
+    __slots__ = ("_raise", "chatters", "flood")
+
+    def __init__(self, raise_: Raise) -> None:
+        self._raise = raise_
+        self.chatters: dict[str, Burst] = {}
+        self.flood = flood()
+
+    def count(self, alarm: str, at_ns: int, *, annunciated: bool) -> None:
+        """An alarm was activated."""
+        if alarm.startswith("davy:") and not alarm.endswith(FAULT_SUFFIX):
+            return
+        burst = self.chatters.get(alarm)
+        if burst is None:
+            burst = self.chatters[alarm] = chatter()
+        if burst.add(at_ns):
+            message = {
+                "zh-CN": f"报警 {alarm} 抖动：1 分钟内触发 {burst.count} 次",
+                "en": f"alarm {alarm} chatters: {burst.count} activations in a minute",
+            }
+            self._raise(CHATTER + alarm, _notice("chatter", message, burst.count, CHATTER_FROM), at_ns)
+        if annunciated and self.flood.add(at_ns):
+            count = self.flood.count
+            message = {
+                "zh-CN": f"报警泛滥：10 分钟内触发 {count} 次",
+                "en": f"alarm flood: {count} activations in ten minutes",
+            }
+            self._raise(FLOOD, _notice("flood", message, count, FLOOD_FROM - 1), at_ns)
+
+    def due_of(self, name: str) -> int | None:
+        """When chattering or the flood ends; ``name`` is the diagnostic's."""
+        if name == FLOOD:
+            return self.flood.due_ns
+        burst = self.chatters.get(name.removeprefix(CHATTER))
+        return None if burst is None else burst.due_ns
+
+    def fire(self, name: str, at_ns: int) -> None:
+        """The time has come."""
+        burst = self.flood if name == FLOOD else self.chatters[name.removeprefix(CHATTER)]
+        burst.end(at_ns)
+        self._raise(name, None, at_ns)
+
+    def forget(self, at_ns: int) -> None:
+        """Drop what no longer counts, so that memory does not grow with every alarm that ever was."""
+        self.chatters = {alarm: burst for alarm, burst in self.chatters.items() if not burst.is_idle(at_ns)}
+
+    def shift(self, step_ns: int) -> None:
+        """UTC stepped (T8)."""
+        for burst in (self.flood, *self.chatters.values()):
+            burst.shift(step_ns)
+
+    def to_row(self) -> list[Any]:
+        """For a snapshot."""
+        return [self.flood.to_row(), [[alarm, self.chatters[alarm].to_row()] for alarm in sorted(self.chatters)]]
+
+    def from_row(self, row: list[Any]) -> None:
+        """The inverse of :meth:`to_row`."""
+        self.flood.from_row(row[0])
+        for alarm, burst in row[1]:
+            self.chatters[alarm] = chatter()
+            self.chatters[alarm].from_row(burst)
+
+
+def _notice(kind: str, message: Mapping[str, str], count: int, limit: int) -> Notice:
+    return Notice(kind=kind, priority=Priority.DIAGNOSTIC, message=message, value=float(count), limit=float(limit))
