@@ -151,12 +151,13 @@ class App:
                 destinations=config.destinations,
                 epoch=self._journal.epoch,
                 configuration=path,
+                zone=site.timezone,
             )
         )
         self._parts = _Parts(drivers, self._make_destinations(config.destinations))
         self.status.devices = self._parts.drivers
         self.status.destinations = self._parts.destinations
-        self.pipeline.outlets.unjournaled.extend(there.offer for there in self._parts.destinations.values())
+        self.pipeline.undurable.offers.extend(there.offer for there in self._parts.destinations.values())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop``; then drivers stop, the queue drains, destinations flush, the journal closes."""
@@ -204,6 +205,7 @@ class App:
         for kind, fields in recovery_fields(recovery, self._journal.epoch):
             await self.pipeline.note(kind, fields)
         await self._adopt_configuration(self._beginning)
+        self.pipeline.open()
         self._beginning = None
         compact_memory()
 

@@ -4,19 +4,19 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from agent.core.batch import Batch
 from agent.core.clock import Clock
 from agent.core.counters import Counters, labels
 from agent.core.events import AlarmEvent, Transition
-from agent.core.ids import new_id
-from agent.core.records import Draft, Event, Kind, Record, Tick, canonical_json
+from agent.core.records import Draft, Event, Kind, Record, Tick
 from agent.envelope import Envelope
 from agent.inbox import BoundedInbox
 from agent.journal.log import JournalError
 from agent.journal.writer import JournalWriter
+from agent.undurable import Undurable
 from rules.build import RuleSet
 from rules.engine import Engine
 
@@ -26,8 +26,10 @@ LINGER_S: Final = 0.01
 """Batches that arrive within this time share a frame; far below what an alarm may take (100 ms)."""
 IDLE_S: Final = 1.0
 """Longest sleep: the clock is looked at this often (spec/rules.md T8)."""
-UNJOURNALED_MAX: Final = 10_000
-"""Most events that wait for a disk that takes them; beyond, the oldest is given up and counted."""
+DISK_MESSAGE: Final = {
+    "zh-CN": "磁盘不接收数据：读数正在丢失，报警仍在发送",
+    "en": "the disk takes no readings; alarms go on",
+}
 
 
 @dataclass(slots=True)
@@ -51,14 +53,6 @@ class Progress:
     is_busy: bool = False
 
 
-@dataclass(slots=True)
-class Outlets:
-    """Who else wants to know: destinations for events that no disk took, ``davy tail`` and the console for all."""
-
-    unjournaled: list[Callable[[Record], None]] = field(default_factory=list[Callable[[Record], None]])
-    appended: list[Callable[[Sequence[Record]], None]] = field(default_factory=list[Callable[[Sequence[Record]], None]])
-
-
 _T = TypeVar("_T")
 
 
@@ -79,10 +73,10 @@ class Pipeline:
         self._counters = counters
         self._arrived = asyncio.Event()
         self._jobs: deque[Callable[[], Awaitable[None]]] = deque()
-        self._unjournaled: deque[dict[str, Any]] = deque()
+        self._is_open = False
         self._is_stopping = False
         self.inbox = BoundedInbox(counters, self._arrived)
-        self.outlets = Outlets()
+        self.undurable = Undurable(envelope.epoch, clock, counters)
         self.progress = Progress(turn_ns=clock.monotonic_ns())
         self.disk_error: str | None = None
 
@@ -90,11 +84,6 @@ class Pipeline:
     def engine(self) -> Engine:
         """The engine, for readers."""
         return self._engine
-
-    @property
-    def unjournaled(self) -> int:
-        """How many events wait for a disk."""
-        return len(self._unjournaled)
 
     async def run(self) -> None:
         """Work until :meth:`stop` was called and everything taken in is journaled and evaluated."""
@@ -104,6 +93,11 @@ class Pipeline:
             await self._turn()
             self.progress.is_busy = False
             self.progress.turn_ns = self._clock.monotonic_ns()
+
+    def open(self) -> None:
+        """The start is on record: from now on silence counts, and ticks are written (spec/rules.md T9)."""
+        self._is_open = True
+        self._arrived.set()
 
     def stop(self) -> None:
         """Let :meth:`run` end once nothing waits; call it when the drivers have stopped."""
@@ -148,6 +142,11 @@ class Pipeline:
         async def job() -> None:
             try:
                 result = await work()
+            except ValueError as error:
+                # What was asked for can't be written down (NaN, half a character): the asker's fault, nobody else's.
+                if not done.done():
+                    done.set_exception(error)
+                return
             except BaseException as error:
                 if not done.done():
                     done.set_exception(error)
@@ -175,16 +174,32 @@ class Pipeline:
 
     async def _turn(self) -> None:
         self._arrived.clear()
-        await self._follow_clock()
-        if self._unjournaled:
-            await self._journal_late()
-        if batches := self.inbox.take():
-            await self._apply(await self._append(batches, urgent=False))
+        await self._drain()
         while self._jobs:
             await self._jobs.popleft()()
+            await self._drain()
+        await self._tick(self._clock.now_ns())
+        self.undurable.look(self._journal.synced_seq)
+
+    async def _drain(self) -> None:
+        """Journal and evaluate all that waits: nothing overtakes a reading (T5); a step of UTC comes behind (T8)."""
+        if self.undurable:
+            await self._journal_late()
+        while True:
+            # No await between the two: what waits was stamped before the step, what comes later is stamped after it.
+            batches, step_ns = self.inbox.take(), self._clock.take_step()
+            if batches:
+                await self._apply(await self._append(batches, urgent=False))
+            if step_ns:
+                log.warning("UTC was stepped", extra={"step_s": step_ns / 1e9})
+                await self._note("clock", {"step": step_ns})
+            if not batches and not step_ns:
+                return
+
+    async def _tick(self, now_ns: int) -> None:
+        """Put on record that time has passed, where a timer is due."""
         due_ns = self._engine.next_due_ns
-        now_ns = self._clock.now_ns()
-        if due_ns is not None and due_ns <= now_ns:
+        if self._is_open and due_ns is not None and due_ns <= now_ns:
             await self._apply(await self._append([Tick(now_ns)], urgent=False))
 
     async def _apply(self, records: Sequence[Record]) -> None:
@@ -202,7 +217,7 @@ class Pipeline:
 
     async def _act(self, kind: str, fields: Mapping[str, Any], refusal: str | None) -> Acted:
         now_ns = self._clock.now_ns()
-        await self._raise(self._engine.advance(now_ns, None))
+        await self._tick(now_ns)
         judged = self._engine.judge({"alarm": "", **fields, "kind": kind, "time": now_ns})
         outcome, reason = ("rejected", refusal) if refusal is not None else (judged.outcome, judged.reason)
         noted = {"reason": reason, **fields, "outcome": outcome}  # who hides something has a reason of their own
@@ -232,7 +247,9 @@ class Pipeline:
         await self._raise(self._engine.reconfigure(rules, seq))
 
     async def _take_snapshot(self) -> tuple[int, bytes] | None:
-        return (self._journal.synced_seq, self._engine.snapshot()) if await self._is_synced() else None
+        # While events wait for the disk, a snapshot would stand for more than the journal holds.
+        is_whole = await self._is_synced() and not self.undurable
+        return (self._journal.synced_seq, self._engine.snapshot()) if is_whole else None
 
     async def _is_synced(self) -> bool:
         try:
@@ -242,71 +259,65 @@ class Pipeline:
         return True
 
     async def _append(self, drafts: Sequence[Draft], *, urgent: bool) -> Sequence[Record]:
-        """Append; where the disk refuses, the records come back with seq 0 and the rules go on without it."""
+        """Append; what the disk refuses comes back with seq 0, and the rules go on without it."""
+        if self.undurable and isinstance(drafts[0], Event) and not await self._journal_late():
+            return [self._without_disk(draft) for draft in drafts]  # behind those that wait, or their order is lost
         try:
             records = await self._journal.append(drafts, urgent=urgent)
         except JournalError as error:
-            return self._without_disk(drafts, error)
-        if self.disk_error is not None and isinstance(drafts[0], Batch):
-            # Only readings prove it: alarms may have found room in the reserve.
-            log.warning("journal takes readings again", extra={"waiting": len(self._unjournaled)})
-            self.disk_error = None
-            self._counters.put("journal_failing", 0)
-        for listener in self.outlets.appended:
-            listener(records)
+            self._set_disk_error(str(error))
+            return [self._without_disk(draft) for draft in drafts]
+        except ValueError as error:
+            if not isinstance(drafts[0], Batch):
+                raise
+            return await self._append_apart(drafts, error)
+        if isinstance(drafts[0], Batch):
+            self._set_disk_error(None)  # only readings prove it: alarms may have found room in the reserve
+        self.undurable.written(records)
         return records
 
-    def _without_disk(self, drafts: Sequence[Draft], error: JournalError) -> list[Record]:
-        if self.disk_error is None:
-            log.error("journal refuses readings, alarms go on", extra={"error": str(error)})
-            self._counters.put("journal_failing", 1)
-        self.disk_error = str(error)
-        records: list[Record] = []
-        for draft in drafts:
-            if isinstance(draft, Batch):
-                self._counters.add("readings_refused", len(draft.values), labels(reason="disk"))
-                records.append(Record(0, Kind.READINGS, batch=draft))
-            elif isinstance(draft, Tick):
-                records.append(Record(0, Kind.TICK, at_ns=draft.at_ns))
+    async def _append_apart(self, drafts: Sequence[Draft], error: ValueError) -> list[Record]:
+        """A batch can't be encoded: find it, so that its neighbours do not notice."""
+        if len(drafts) > 1:
+            return [record for draft in drafts for record in await self._append([draft], urgent=False)]
+        log.error("batch can't be journaled", extra={"error": str(error)})
+        return [self._without_disk(drafts[0], "unwritable")]
+
+    def _set_disk_error(self, error: str | None) -> None:
+        if (error is None) != (self.disk_error is None):
+            if error is None:
+                log.warning("journal takes readings again", extra={"waiting": len(self.undurable)})
             else:
-                records.append(self._keep_for_later(draft))
-        return records
+                log.error("journal refuses readings, alarms go on", extra={"error": error})
+            self._counters.put("journal_failing", float(error is not None))
+            condition = {
+                "alarm": "davy:disk",
+                "is_true": error is not None,
+                "priority": "high",
+                "message": DISK_MESSAGE,
+            }
+            self._jobs.append(lambda: self._tell_condition(condition))
+        self.disk_error = error
 
-    def _keep_for_later(self, draft: Event) -> Record:
-        fields = dict(draft.fields)
-        if draft.kind is Kind.AUDIT:
-            fields.setdefault("id", new_id(self._clock.now_ns()))
-        if len(self._unjournaled) >= UNJOURNALED_MAX:
-            self._unjournaled.popleft()
-            self._counters.add("events_given_up")
-        self._unjournaled.append({"_kind": draft.kind, **fields})
-        sent = {**fields, "seq": None, "epoch": self._envelope.epoch, "recorded": self._clock.now_ns()}
-        record = Record(0, draft.kind, fields=sent, body=canonical_json(sent))
-        for offer in self.outlets.unjournaled:
-            offer(record)
-        return record
+    async def _tell_condition(self, condition: Mapping[str, Any]) -> None:
+        await self._note("condition", condition)
 
-    async def _journal_late(self) -> None:
-        drafts: list[Draft] = []
-        for fields in self._unjournaled:
-            rest = {key: value for key, value in fields.items() if key != "_kind"}
-            drafts.append(Event(fields["_kind"], rest))
-        waiting = len(drafts)
+    def _without_disk(self, draft: Draft, reason: str = "disk") -> Record:
+        if isinstance(draft, Batch):
+            self._counters.add("readings_refused", len(draft.values), labels(reason=reason))
+            return Record(0, Kind.READINGS, batch=draft)
+        if isinstance(draft, Tick):
+            return Record(0, Kind.TICK, at_ns=draft.at_ns)
+        return self.undurable.keep(draft)
+
+    async def _journal_late(self) -> bool:
+        """Journal the events that wait for it; False while the disk still refuses."""
         try:
-            await self._journal.append(drafts, urgent=True)
+            await self._journal.append(self.undurable.refused(), urgent=True)
         except JournalError:
-            return  # disk_error stands since the first refusal; the next turn tries again
-        for _ in range(waiting):
-            self._unjournaled.popleft()
-        self._counters.add("events_journaled_late", waiting)
-
-    async def _follow_clock(self) -> None:
-        step_ns = self._clock.take_step()
-        if not step_ns:
-            return
-        log.warning("UTC was stepped", extra={"step_s": step_ns / 1e9})
-        fields = self._envelope.audit("clock", self._clock.now_ns(), {"step": step_ns})
-        await self._apply(await self._append([Event(Kind.AUDIT, fields)], urgent=True))
+            return False  # disk_error stands since the first refusal; the next turn tries again
+        self.undurable.journaled()
+        return True
 
 
 def evaluate(engine: Engine, records: Sequence[Record]) -> Iterator[AlarmEvent]:

@@ -14,6 +14,7 @@ from agent.journal.state import StateStore
 from agent.pipeline import evaluate
 from rules.build import RuleSet, from_fields
 from rules.engine import Engine
+from rules.snapshot import SnapshotError
 
 log = logging.getLogger("davy.recovery")
 
@@ -44,26 +45,49 @@ def recover(
     states come from each alarm's last event; windows and delays start empty.
     """
     text = state.get_item(CONFIGURATION)
-    before = rules if text == configuration else _rules_in_force(text)
-    stored = state.get_snapshot(SNAPSHOT)
-    if before is None or stored is None or stored[0] > journal.last_seq:
+    restored = _restore(journal, state, rules if text == configuration else None, text, restart_gap_ns)
+    if restored is None:
         engine = Engine(rules, epoch=journal.epoch, restart_gap_ns=restart_gap_ns)
-        events = _last_events(journal)
-        engine.adopt(events.values())
-        return Recovered(engine, [], 0, has_snapshot=False, version=before.version if before is not None else None)
-    seq, image = stored
-    engine = Engine.restore(before, image, epoch=journal.epoch, restart_gap_ns=restart_gap_ns)
+        engine.adopt(_last_events(journal).values())
+        return Recovered(engine, [], 0, has_snapshot=False, version=None)
+    engine, seq = restored
     _refill(engine, journal, seq)
     derived: list[AlarmEvent] = []
-    journaled: set[str] = set()
+    journaled: dict[str, Mapping[str, Any]] = {}
     replayed = 0
     while records := journal.read(None, seq, _READ_BYTES).records:
         seq = records[-1].seq
         replayed += len(records)
-        journaled.update(record.fields["id"] for record in records if record.kind is Kind.ALARM)
+        journaled.update({record.fields["id"]: record.fields for record in records if record.kind is Kind.ALARM})
         derived.extend(evaluate(engine, records))
     missing = [event for event in derived if event.id not in journaled]
-    return Recovered(engine, missing, replayed, has_snapshot=True, version=before.version)
+    engine.adopt(_not_derived(journaled, derived))
+    return Recovered(engine, missing, replayed, has_snapshot=True, version=engine.rules.version)
+
+
+def _restore(
+    journal: Journal, state: StateStore, rules: RuleSet | None, text: bytes | None, restart_gap_ns: int
+) -> tuple[Engine, int] | None:
+    """The engine of the last snapshot and its seq; None where there is none that can be used."""
+    stored = state.get_snapshot(SNAPSHOT)
+    if text is None or stored is None or stored[0] > journal.last_seq:
+        return None
+    try:
+        before = rules if rules is not None else _rules_in_force(text)
+        return Engine.restore(before, stored[1], epoch=journal.epoch, restart_gap_ns=restart_gap_ns), stored[0]
+    except (SnapshotError, ValueError, KeyError) as error:
+        # Killed between two writes, or written by a version with other rules: states come from the last events.
+        log.warning("snapshot not used", extra={"error": str(error)})
+        return None
+
+
+def _not_derived(
+    journaled: Mapping[str, Mapping[str, Any]], derived: Sequence[AlarmEvent]
+) -> Iterator[Mapping[str, Any]]:
+    """Last events that the replay could not derive: the disk refused the readings behind them."""
+    last = {fields["alarm"]: fields for fields in journaled.values()}
+    ids = {event.id for event in derived}
+    return (fields for fields in last.values() if fields["id"] not in ids)
 
 
 def _refill(engine: Engine, journal: Journal, upto: int) -> None:
@@ -99,9 +123,7 @@ def taken_in_ns(record: Record) -> int:
     return record.at_ns if record.kind is Kind.TICK else int(record.fields["time"])
 
 
-def _rules_in_force(text: bytes | None) -> RuleSet | None:
-    if text is None:
-        return None
+def _rules_in_force(text: bytes) -> RuleSet:
     fields = json.loads(text)
     tags = {tag.id: tag for tag in map(Tag.from_fields, fields["tags"])}
     return from_fields(fields["rules"], tags, live=True)

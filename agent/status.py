@@ -103,7 +103,7 @@ class Status:
             "journal": {
                 **journal.stats(),
                 "failing": self._pipeline.disk_error,
-                "events_waiting_for_disk": self._pipeline.unjournaled,
+                "events_waiting_for_disk": len(self._pipeline.undurable),
             },
             "devices": {name: device.status() for name, device in self.devices.items()},
             "destinations": self._destinations(),

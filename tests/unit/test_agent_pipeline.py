@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from agent.core.batch import Batch, Layout
 from agent.core.clock import VirtualClock
 from agent.core.counters import Counters
@@ -72,6 +74,7 @@ async def running(journal: FakeJournal, clock: VirtualClock, *rules: dict[str, A
     pipeline = Pipeline(journal, engine(*rules), envelope, clock, Counters())  # type: ignore[arg-type]
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         task = group.create_task(pipeline.run())
+        pipeline.open()
         yield pipeline
         pipeline.stop()
         await task
@@ -135,16 +138,99 @@ async def test_an_event_that_no_disk_takes_is_sent_without_a_seq_and_journaled_l
     journal.refuses = frozenset(Kind)
     async with running(journal, clock, HIGH) as pipeline:
         sent: list[Record] = []
-        pipeline.outlets.unjournaled.append(sent.append)
+        pipeline.undurable.offers.append(sent.append)
         pipeline.inbox.put(batch(START_NS, 95.0))
         await pipeline.settle()
-        assert [record.fields["seq"] for record in sent] == [None]
+        assert [record.fields["seq"] for record in sent if record.fields.get("alarm") == "T1-h"] == [None]
         journal.refuses = frozenset()
         pipeline.inbox.put(batch(START_NS + SECOND_NS, 95.0))
         await pipeline.settle()
-        assert pipeline.unjournaled == 0
-    late = [record for record in journal.records if record.kind is Kind.ALARM]
-    assert [record.fields["id"] for record in late] == [sent[0].fields["id"]]
+        assert len(pipeline.undurable) == 0
+    late = [record.fields["id"] for record in journal.records if record.fields.get("alarm") == "T1-h"]
+    assert late == [sent[0].fields["id"]]
+
+
+async def test_an_alarm_whose_sync_hangs_is_sent_without_a_seq() -> None:
+    journal, clock = FakeJournal(), VirtualClock(START_NS)
+    async with running(journal, clock, HIGH) as pipeline:
+        sent: list[Record] = []
+        pipeline.undurable.offers.append(sent.append)
+        pipeline.inbox.put(batch(START_NS, 95.0))
+        await pipeline.settle()
+        assert sent == []
+        clock.advance(3 * SECOND_NS)
+        await pipeline.settle()
+        await pipeline.settle()
+    assert [(record.fields["seq"], record.fields["id"]) for record in sent] == [(None, journal.records[1].fields["id"])]
+
+
+async def test_readings_taken_before_a_step_of_utc_are_applied_before_it() -> None:
+    """T8: a step back by an hour neither fires a timer nor silences one for an hour."""
+    journal, clock = FakeJournal(), VirtualClock(START_NS)
+    async with running(journal, clock, DELAYED) as pipeline:
+        pipeline.inbox.put(batch(START_NS, 95.0))
+        clock.step(-3600 * SECOND_NS)
+        await pipeline.settle()
+        for _ in range(5):
+            clock.advance(SECOND_NS)
+            pipeline.inbox.put(batch(clock.now_ns(), 95.0))
+            await pipeline.settle()
+    assert journal.kinds()[:3] == ["READINGS", "clock", "READINGS"]
+    assert journal.kinds()[-1] == "activated"
+
+
+async def test_a_reading_that_waits_is_applied_before_a_later_tick() -> None:
+    """T5: the reading that ends the condition came before the delay ran out, though nobody had looked at it yet."""
+    journal, clock = FakeJournal(), VirtualClock(START_NS)
+    async with running(journal, clock, DELAYED) as pipeline:
+        pipeline.inbox.put(batch(START_NS, 95.0))
+        await pipeline.settle()
+        clock.advance(5 * SECOND_NS)
+        pipeline.inbox.put(batch(START_NS + 4 * SECOND_NS, 20.0))
+        await pipeline.settle()
+    assert journal.kinds() == ["READINGS", "READINGS"]
+
+
+async def test_an_action_after_silence_leaves_a_tick_so_that_a_replay_tells_the_same() -> None:
+    journal, clock = FakeJournal(), VirtualClock(START_NS)
+    async with running(journal, clock, DELAYED) as pipeline:
+        pipeline.inbox.put(batch(START_NS, 95.0))
+        await pipeline.settle()
+        clock.advance(6 * SECOND_NS)
+        acted = await pipeline.act("acknowledge", {"alarm": "T1-late", "event": None, "actor": "wang"})
+        assert acted.outcome == "done"
+    assert journal.kinds() == ["READINGS", "TICK", "activated", "acknowledge", "acknowledged"]
+    again = engine(DELAYED)
+    derived = [event.id for event in evaluate(again, journal.records)]
+    assert derived == [record.fields["id"] for record in journal.records if record.kind is Kind.ALARM]
+
+
+async def test_no_tick_is_written_before_the_start_is_on_record() -> None:
+    """T9: what fell due while the agent was down waits for a reading that proves it."""
+    journal, clock = FakeJournal(), VirtualClock(START_NS)
+    one = engine(DELAYED)
+    list(evaluate(one, [Record(1, Kind.READINGS, batch=batch(START_NS, 95.0))]))
+    clock.advance(60 * SECOND_NS)
+    pipeline = Pipeline(journal, one, Envelope("s", "g", Place(), "e", {}), clock, Counters())  # type: ignore[arg-type]
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(pipeline.run())
+        await pipeline.settle()
+        await pipeline.note("start", {"previous_end": START_NS})
+        pipeline.open()
+        await pipeline.settle()
+        assert journal.kinds() == ["start"]
+        pipeline.inbox.put(batch(clock.now_ns(), 95.0))
+        await pipeline.settle()
+        pipeline.stop()
+    assert journal.kinds() == ["start", "READINGS", "activated"]
+
+
+async def test_a_note_that_cannot_be_written_fails_for_its_asker_only() -> None:
+    journal, clock = FakeJournal(), VirtualClock(START_NS)
+    async with running(journal, clock, HIGH) as pipeline:
+        with pytest.raises(ValueError, match="surrogates"):
+            await pipeline.note("comment", {"note": "\udce4\udce3"})
+        assert await pipeline.note("comment", {"note": "好"}) == 1
 
 
 async def test_a_step_of_utc_is_a_record_and_fires_nothing() -> None:
