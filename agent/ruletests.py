@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from agent.config.document import Document, parse, read_text
 from agent.config.errors import ConfigError, Problem, Text, closest, same, show_found, show_path
 from agent.config.errors import Path as Path_
-from agent.config.load import load, load_rules
+from agent.config.load import load_rules, load_workbench
 from agent.config.parts import Parts
 from agent.core.batch import Batch
 from agent.core.tags import Tag
@@ -149,13 +149,9 @@ def _rule_set(loaded: LoadedCase) -> RuleSet:
 
 def load_rules_file(path: Path) -> RulesFile:
     """A rules file, a davy.yaml or its directory; ConfigError."""
-    if path.is_dir() or _is_whole_configuration(path):
-        loaded = load(path)
-        rules, tags = tuple(rule for rule in loaded.config.rules if isinstance(rule, RuleBase)), loaded.tags
-    else:
-        found, tags = load_rules(path)
-        rules = cast("tuple[RuleBase, ...]", found)
-    return RulesFile(path, rules, {tag.id: tag for tag in tags})
+    is_whole = path.is_dir() or _is_whole_configuration(path)
+    rules, tags = load_workbench(path) if is_whole else load_rules(path)
+    return RulesFile(path, cast("tuple[RuleBase, ...]", rules), {tag.id: tag for tag in tags})
 
 
 def _is_whole_configuration(path: Path) -> bool:

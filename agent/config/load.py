@@ -82,6 +82,15 @@ def load_rules(path: FilePath) -> tuple[tuple[BaseModel, ...], tuple[Tag, ...]]:
     return _Load(path, None, None, ("rules", "tags")).run_rules()
 
 
+def load_workbench(path: FilePath) -> tuple[tuple[BaseModel, ...], tuple[Tag, ...]]:
+    """The rules and tags of a whole configuration, on a desk: without its secrets, certificates and destinations.
+
+    Raises ConfigError.
+    """
+    with _no_garbage_collection():
+        return _Load(path, None, None, LISTS).run_workbench()
+
+
 @contextmanager
 def _no_garbage_collection() -> Generator[None]:
     """Loading makes hundreds of thousands of objects and no cycles; looking for some costs twice the work itself."""
@@ -148,6 +157,20 @@ class _Load:
             written.origins,
             tuple(written.acceptances),
         )
+
+    def run_workbench(self) -> tuple[tuple[BaseModel, ...], tuple[Tag, ...]]:
+        self._read_tables()
+        parts, data = self._parts, self._data
+        presets.latch_catalytic(data, [device.get("tags") for _, device in checks.mappings(data.get("devices"))])
+        devices = parts.items("devices", data.get("devices"), parts.device)
+        entries = parts.items("rules", data.get("rules"), parts.rule)
+        tags = checks.known_tags(data, devices)
+        written = presets.write_out(entries, tags)
+        if self._sources.is_complete:
+            parts.faults += [*written.faults, *checks.rule_findings(written, tags, None)]
+        self._sources.problems = [problem for problem in self._sources.problems if "${" not in (problem.found or "")]
+        self._finish()
+        return tuple(rule for rule in written.rules if rule is not None), tuple(tags)
 
     def run_rules(self) -> tuple[tuple[BaseModel, ...], tuple[Tag, ...]]:
         self._unknown_keys(self._lists)

@@ -179,10 +179,17 @@ agent: {{name: a, state_dir: {0}}}
 devices:
   - {{id: d, driver: modbus, link: {{kind: tcp, host: 127.0.0.1}}, unit_id: 1,
      tags: [{{id: T, table: holding, address: 0, type: float32}}]}}
+destinations: [{{id: p, kind: mqtt, url: "mqtts://${{env:NOT_SET}}:8883", ca: nowhere.pem}}]
 rules:
   - {{id: h, tag: T, condition: high, limit: 5, priority: medium}}
   - {{id: l, tag: T, condition: low, limit: 1, priority: medium}}
 """
+
+
+def test_a_whole_configuration_needs_no_secrets_or_certificates_on_the_desk(run, tmp_path):
+    (tmp_path / "rules.yaml").write_text(CONFIG.format(tmp_path))
+    code, told = run(one(given={"T": "3 6"}, expect=["1s activated"]))
+    assert code == 0, told
 
 
 def test_require_tested_refuses_rules_without_a_passing_test(tmp_path, capfd):
