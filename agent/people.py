@@ -16,6 +16,7 @@ from agent.commands.signature import CommandKey
 from agent.config.base import DestinationBase
 from agent.core.clock import Clock
 from agent.core.counters import Counters
+from agent.figures import LiveFigures
 from agent.journal.state import StateStore
 from agent.journal.writer import JournalWriter
 from agent.local import LocalServer
@@ -47,6 +48,7 @@ class Surroundings:
     destinations: Sequence[DestinationBase]
     epoch: str
     configuration: Path
+    zone: str
 
 
 class People:
@@ -66,6 +68,7 @@ class People:
             lambda: around.state.get_item(CONFIGURATION),
             around.keep_configuration,
         )
+        self._figures = LiveFigures(around.pipeline, around.writer, around.clock, around.counters, around.zone)
         reception = Reception(self._users, around.clock)
         desk = Desk(around.pipeline, reception, self.commands, around.clock, around.counters)
         desk.reload = self._reload
@@ -79,6 +82,7 @@ class People:
             "commands": self.commands.run,
             "reload": self.reload.run,
             "users": self._watch_users,
+            "figures": self._figures.run,
         }
 
     async def _reload(self, asked: Asked, force: str | None) -> dict[str, Any]:

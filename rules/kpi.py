@@ -203,6 +203,17 @@ class Kpi:
         if since is not None:
             self._waits.append(at_ns - since)
 
+    def stands(self, alarm: str, since: int) -> None:
+        """An alarm that is active when the figures begin, where its activation is not among the events."""
+        self._active[alarm] = _Occurrence(since, is_counted=False)
+
+    def next(self, end: int) -> "Kpi":
+        """The period after this one, with what stands now."""
+        following = Kpi(self.end, end)
+        following._active.update(self._active)
+        following._unanswered.update(self._unanswered)
+        return following
+
     @property
     def times(self) -> list[int]:
         """When the counted activations of the period came, in order."""
@@ -312,6 +323,10 @@ class Recent:
                 self.activations += 1
         elif transition in ("returned", "ended"):
             self._active.pop(event["alarm"], None)
+
+    def stands(self, alarm: str, since: int) -> None:
+        """An alarm that is active already."""
+        self._active[alarm] = since
 
     def gauges(self, now_ns: int) -> dict[str, float]:
         """By name: what stands at ``now_ns``."""

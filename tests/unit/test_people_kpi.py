@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.cli import main as davy
-from agent.core.records import Kind
+from agent.core.records import Kind, Lane
+from agent.figures import LiveFigures
 from agent.report.html import page
 from agent.report.shift import gather, last_shift
 from agent.report.words import Words
@@ -202,3 +203,27 @@ async def test_reports_are_made_from_the_files_of_a_journal(tmp_path: Path, caps
     assert davy.main(["report", "shift", "--html", str(tmp_path / "s.html"), *where]) == 0
     assert (tmp_path / "s.html").read_text().startswith("<!doctype html>")
     assert davy.main(["report", "kpi", "--state-dir", str(tmp_path), "--from", "yesterday"]) == 2
+
+
+async def test_a_day_ends_with_a_record_and_the_metrics_are_kept(tmp_path: Path):
+    async with place(tmp_path) as site:
+        figures = LiveFigures(site.pipeline, site.writer, site.clock, site.counters, "Asia/Shanghai")
+        for value in (11, 9, 11):
+            await site.read(value)
+        await site.writer.sync()
+        for record in (await site.writer.read(Lane.ALARMS, 0, 1 << 20)).records:
+            figures.take(record)
+        await figures.look()
+        gauges = {name: value for name, _, value in site.counters.gauges()}
+        assert gauges["kpi_activations_10min"] == 2
+        assert site.records("kpi") == []
+        site.clock.advance(DAY_NS)
+        await figures.look()
+        (record,) = site.records("kpi")
+        assert record["kpi"]["activations"] == 2
+        assert Words(is_chinese=False, zone=ZoneInfo("Asia/Shanghai")).at(record["to"], "%H:%M:%S") == "00:00:00"
+        site.clock.advance(DAY_NS)
+        await figures.look()
+        second = site.records("kpi")[1]
+        assert (second["from"], second["kpi"]["activations"]) == (record["to"], 0)
+        assert [each["alarm"] for each in second["kpi"]["standing"]] == ["T1-h"]
