@@ -320,6 +320,7 @@ class Engine:
             watch.close()
             if watch.alarm.is_active:
                 watch.condition.assume_true()
+        self._work.set_timers()
 
     def snapshot(self) -> bytes:
         """The state as JSON; windows of more than five minutes are left out (see :meth:`refill`)."""

@@ -153,14 +153,7 @@ class Evaluator:
     def _settle(self, watch: Watch, truth: bool | None, at_ns: int) -> None:
         """Delays (A1), then the table (A2). Unknown acts on delays as a bad reading under hold does."""
         is_active = watch.alarm.is_active
-        life = self.life
-        if watch.is_flag:
-            life.touch(watch.rule.id)
-        if truth is not None:
-            if life.blindness.dark:
-                life.blindness.see(watch.rule.id, at_ns)
-        elif not watch.condition.sees_bad:
-            life.darken(watch.rule.id, at_ns)
+        self._watch_over(watch, truth, at_ns)
         if truth is None:
             if is_active:
                 watch.delay_due_ns = None  # the off-delay starts anew at the first reading that proves it false
@@ -178,6 +171,17 @@ class Evaluator:
             self._change(watch, Input.FALSE, at_ns)
         elif watch.delay_due_ns is None:
             self._delay(watch, at_ns, watch.off_delay_ns)
+
+    def _watch_over(self, watch: Watch, truth: bool | None, at_ns: int) -> None:
+        """What is suppressed by it is looked at (A4), and whether it can tell at all (Q7)."""
+        life = self.life
+        if watch.is_flag:
+            life.touch(watch.rule.id)
+        if truth is not None:
+            if life.blindness.dark:
+                life.blindness.see(watch.rule.id, at_ns)
+        elif not watch.condition.sees_bad:
+            life.darken(watch.rule.id, at_ns)
 
     def _delay(self, watch: Watch, at_ns: int, delay_ns: int) -> None:
         watch.set_delay(at_ns, delay_ns)

@@ -1,4 +1,4 @@
-"""What hides an alarm: the three flags on top of its state, each limited in time and with a name (spec/rules.md A3, A4)."""
+"""What hides an alarm: the three flags on top of its state, each limited in time and with a name (A3, A4)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

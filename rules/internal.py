@@ -1,4 +1,4 @@
-"""Alarms of Davy's own: a device whose clock is wrong (spec/rules.md T1), and those that diagnostics raise (Q6, Q7, A11)."""
+"""Alarms of Davy's own: a device whose clock is wrong (spec/rules.md T1), what diagnostics raise (Q6, Q7, A11)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -182,6 +182,10 @@ class Lifecycle:
         subject.alarm.follow(fields, latch=subject.profile.latch)
         subject.value, subject.quality = fields["value"], fields["quality"]
         follow_holds(subject, fields)
+        if subject.alarm.state is not State.ACKNOWLEDGED:
+            subject.re_alarm_due_ns = None
+        elif fields["transition"] == Transition.ACKNOWLEDGED:
+            self._start_re_alarm(subject, int(fields["time"]))
         self._note_hidden(subject, int(fields["time"]))
 
     # ---- flags

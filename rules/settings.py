@@ -1,4 +1,4 @@
-"""What the engine must know of the site beside its rules; part of the rule set, so that a replay uses what was in force."""
+"""What the engine must know of the site beside its rules; part of the rule set, so a replay uses what was in force."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

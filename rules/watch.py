@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agent.core.quality import is_bad
+from agent.core.quality import Quality, is_bad
 from agent.core.tags import Tag
 from rules.conditions.base import CLOSED
 from rules.joint import Joint
@@ -14,6 +14,7 @@ from rules.subject import Profile, Subject
 
 AT_START: Final = "standing at start"
 BAD_INPUT: Final = "bad_input"
+_MAINTENANCE: Final = Quality.MAINTENANCE.value
 
 
 class Watch(Subject):
@@ -118,8 +119,8 @@ class Watch(Subject):
         """What a bad reading makes of the condition (Q5); None changes nothing."""
         if self.condition.sees_bad:
             return self.condition.take_bad(at_ns)
-        if self.on_bad is OnBad.HOLD:
-            return None
+        if self.on_bad is OnBad.HOLD or self.quality == _MAINTENANCE:
+            return None  # Q8: maintenance counts as hold
         if self.on_bad is OnBad.CLEAR:
             return False
         if self.delay_due_ns is None and not self.alarm.is_active:
