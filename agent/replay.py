@@ -161,7 +161,9 @@ class _JournalSource(_Source):
         known = {tag.id: tag for tag in map(Tag.from_fields, self._configuration["tags"])}
         self._is_own.append(rules is None)
         if rules is None:
-            return Engine(from_fields(self._configuration["rules"], known, live=True), epoch=self.epoch)
+            settings = self._configuration.get("rules_settings")
+            own = from_fields(self._configuration["rules"], known, True, settings)
+            return Engine(own, epoch=self.epoch)
         return Engine(build(rules, {tag.id: tag for tag in tags} | known, live=True), epoch=self.epoch)
 
     def follow(self, record: Record) -> None:

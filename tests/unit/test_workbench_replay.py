@@ -10,6 +10,7 @@ from agent.cli.main import main
 from agent.core.batch import Batch, Layout
 from agent.core.records import Event, Kind
 from agent.core.tags import Scaling, Tag
+from agent.journal.format import FRAME_MAGIC
 from agent.journal.log import Journal, JournalOptions
 from agent.replay import Recording, compare, replay
 from drivers.replay import ReplayError
@@ -139,3 +140,73 @@ def test_t4_the_events_of_a_file_are_the_same_bytes_for_every_cutting(tmp_path, 
     told.add(json.dumps(list(replay(replace(Recording(path), progress=shares.append), rules, [])), sort_keys=True))
     assert len(told) == 1
     assert shares[-1] == 1.0
+
+
+def test_t4_a_journal_whose_first_segments_are_gone_is_replayed_from_what_is_left(tmp_path):
+    there = Journal.open(JournalOptions(tmp_path, segment_size=16 << 10), now_ns=T0, machine_id="m", delivered={})
+    fields = {
+        "kind": "configuration",
+        "time": T0,
+        "rules_version": "x",
+        "tags": [],
+        "rules": rule_set(HIGH).to_fields(),
+    }
+    there.append([Event(Kind.AUDIT, fields)], T0)
+    seqs = []
+    for second in range(3_000):
+        values = array("d", [((second * 7919) % 1000) / 1000 + (10 if second == 2_990 else 0)])
+        seqs += [record.seq for record in there.append([Batch(LAYOUT, T0 + second * S, values)], T0 + second * S)]
+        if second % 50 == 0:
+            there.sync()
+    there.close()
+    segments = sorted((tmp_path / "segments").glob("*.seg"))
+    assert len(segments) > 2
+    segments[0].unlink()
+    events = list(replay(Recording(tmp_path), None, []))
+    assert [(event["transition"], (event["time"] - T0) // S) for event in events] == [
+        ("activated", 2_990),
+        ("returned", 2_991),
+    ]
+
+
+HIGH = rule("high", id="r", limit=5)
+
+
+def test_a_damaged_frame_of_a_journal_costs_its_readings_only(tmp_path):
+    there = Journal.open(JournalOptions(tmp_path), now_ns=T0, machine_id="m", delivered={})
+    for second, value in enumerate([1.0, 9.0, 9.0, 1.0]):
+        there.append([Batch(LAYOUT, T0 + second * S, array("d", [value]))], T0 + second * S)
+        there.sync()
+    there.close()
+    (segment,) = (tmp_path / "segments").glob("*.seg")
+    data = bytearray(segment.read_bytes())
+    frames = [place for place in range(len(data)) if data.startswith(FRAME_MAGIC, place)]
+    data[frames[1] + 40] ^= 0xFF
+    segment.write_bytes(data)
+    events = list(replay(Recording(tmp_path), [HIGH], []))
+    assert [(event["transition"], (event["time"] - T0) // S) for event in events] == [("activated", 2), ("returned", 3)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('1,"A\nB",1\n2,A,x\n', ":4: found value 'x'"),
+        (f"1,A,{'1' * 200_000}\n", "expected CSV"),
+        ("99999999999999999999,A,1\n", ":2: found time '99999999999999999999'"),
+        (f"{'9' * 5000},A,1\n", ":2: found time"),
+        ("1,A,1_0\n", ":2: found value '1_0'"),
+        ("1,A,\u0661\n", None),
+        ("2026-11-21T08:00:60Z,A,1\n", ":2: found time"),
+        ("1,A,1\n\n\n2,A,1,5\n", ":5: found 4 columns"),
+        ("1,A\n2,2,2,3\n", ":2: found 2 columns"),
+    ],
+)
+def test_strange_rows_are_named_or_read_as_before(tmp_path, text, said):
+    path = tmp_path / "data.csv"
+    path.write_text("time,tag,value\n" + text)
+    if said is None:
+        assert list(replay(Recording(path), [HIGH], [])) == []
+        return
+    with pytest.raises(ReplayError) as error:
+        list(replay(Recording(path), [HIGH], []))
+    assert said in str(error.value)
