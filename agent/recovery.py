@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.core.events import AlarmEvent
+from agent.core.events import AlarmEvent, Transition
 from agent.core.records import Kind, Lane, Record
 from agent.core.tags import Tag
 from agent.journal.log import Journal, Recovery
@@ -146,9 +146,17 @@ def _last_events(journal: Journal) -> dict[str, Mapping[str, Any]]:
     after = 0
     while records := journal.read(Lane.ALARMS, after, _READ_BYTES).records:
         after = records[-1].seq
-        last.update(_by_alarm(records))
+        for record in records:
+            if record.kind is Kind.ALARM:
+                _note_last(last, record.fields)
     return last
 
 
-def _by_alarm(records: Sequence[Record]) -> dict[str, Mapping[str, Any]]:
-    return {record.fields["alarm"]: record.fields for record in records if record.kind is Kind.ALARM}
+def _note_last(last: dict[str, Mapping[str, Any]], fields: Mapping[str, Any]) -> None:
+    """What was found late (T2) is an occurrence of its own, under its event's id, until it is acknowledged."""
+    if fields["transition"] == Transition.FOUND_LATE:
+        last[fields["id"]] = fields
+    elif last.get(str(fields["event"]), fields)["transition"] == Transition.FOUND_LATE:
+        del last[fields["event"]]
+    else:
+        last[fields["alarm"]] = fields

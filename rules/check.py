@@ -7,7 +7,7 @@ from typing import Final
 from agent.core.events import Priority
 from agent.core.tags import Tag
 from rules.check_joint import check_joint
-from rules.conditions.rate import Config as RateRule
+from rules.check_windows import check_windows
 from rules.conditions.stale import Config as StaleRule
 from rules.finding import Finding, unknown_name
 from rules.model import LimitRule, OnBad, RuleBase
@@ -15,7 +15,6 @@ from rules.model import LimitRule, OnBad, RuleBase
 _RANK: Final = {"low_low": 0, "low": 1, "high": 2, "high_high": 3}
 _URGENT: Final = frozenset({Priority.CRITICAL, Priority.HIGH})
 _WIDE_DEADBAND: Final = 0.1
-_POLLS_PER_WINDOW: Final = 4
 _POLLS_PER_SILENCE: Final = 3
 
 
@@ -58,9 +57,7 @@ def _of_rule(rule: RuleBase, tag: Tag, keep_ns: int | None) -> Iterator[Finding]
         )
     if tag.poll_ns:
         yield from _of_poll(rule, tag.poll_ns)
-    if isinstance(rule, RateRule) and keep_ns is not None and rule.window.ns > keep_ns:
-        message = "window is longer than the journal keeps readings"
-        yield Finding(rule.id, "window", rule.window, f"at most {_s(keep_ns)}", message, "窗口长于日志保留时间")
+    yield from check_windows(rule, tag, keep_ns)
     if isinstance(rule, LimitRule):
         yield from _of_limit(rule, tag)
 
@@ -71,9 +68,6 @@ def _of_poll(rule: RuleBase, poll_ns: int) -> Iterator[Finding]:
             yield Finding(
                 rule.id, key, delay, f"0s or at least {_s(poll_ns)}", "delay shorter than a poll", "延时短于采集周期"
             )
-    if isinstance(rule, RateRule) and rule.window.ns < _POLLS_PER_WINDOW * poll_ns:
-        allowed = f"at least {_s(_POLLS_PER_WINDOW * poll_ns)}"
-        yield Finding(rule.id, "window", rule.window, allowed, "window shorter than four polls", "窗口短于四个采集周期")
     if isinstance(rule, StaleRule) and rule.after.ns < _POLLS_PER_SILENCE * poll_ns:
         allowed = f"at least {_s(_POLLS_PER_SILENCE * poll_ns)}"
         yield Finding(rule.id, "after", rule.after, allowed, "shorter than three polls", "短于三个采集周期")

@@ -284,5 +284,8 @@ def test_t2_historical_readings_change_no_state():
     plant.read(0, 50)
     plant.read(2, 99, historical=True)
     plant.at(3)
-    assert [e.alarm for e in plant.events] == ["s"]
+    assert [(e.alarm, e.transition.value, e.state.value) for e in plant.events] == [
+        ("h", "found_late", "normal"),
+        ("s", "activated", "unacknowledged"),
+    ]
     assert plant.engine.evaluated == 1
