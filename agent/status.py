@@ -54,13 +54,13 @@ class Status:
         }
 
     def counts(self) -> dict[str, int]:
-        """How many alarms are active, unacknowledged …; hidden, blind and calls come with their features."""
+        """How many alarms are active, unacknowledged …; calls come with their feature."""
         standing = self._pipeline.engine.standing()
         return {
             "active": sum(view.active for view in standing),
             "unacknowledged": sum(view.state in _UNACKNOWLEDGED for view in standing),
-            "hidden": 0,
-            "blind": 0,
+            "hidden": self._pipeline.engine.hidden,
+            "blind": len(self._pipeline.engine.blind),
             "calls_open": 0,
             "waiting": max((there["waiting"] for there in self._destinations().values()), default=0),
         }
@@ -108,6 +108,8 @@ class Status:
             "devices": {name: device.status() for name, device in self.devices.items()},
             "destinations": self._destinations(),
             "rules_faulted": dict(self._pipeline.engine.faults),
+            "rules_blind": dict(self._pipeline.engine.blind),
+            "rules_waiting": self._pipeline.engine.waiting,
             "conservation": self.conservation(),
         }
 
