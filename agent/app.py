@@ -106,6 +106,7 @@ class App:
         config, rules = prepared.config, prepared.rules
         self._site, self._agent_name, self._listen = config.site, config.agent.name, config.console.listen
         self._is_state_failing = False
+        self._unsaved: dict[str, bytes] = {}
         self.clock = SystemClock()
         self.counters = Counters()
         directory = Path(config.agent.state_dir)
@@ -202,6 +203,8 @@ class App:
                 "replayed": recovered.replayed,
             },
         )
+        if self._state.moved_aside is not None:
+            await self.pipeline.note("moved_aside", {"files": [str(self._state.moved_aside)]})
         for kind, fields in recovery_fields(recovery, self._journal.epoch):
             await self.pipeline.note(kind, fields)
         await self._adopt_configuration(self._beginning)
@@ -222,7 +225,8 @@ class App:
         await self._keep_configuration(text)
 
     async def _keep_configuration(self, text: bytes) -> None:
-        await self._save(lambda: self._state.put_item(CONFIGURATION, text))
+        """Keep the rule set now in force beside a snapshot that was made with it: both or neither."""
+        self._unsaved[CONFIGURATION] = text
         await self._save_snapshot()
 
     async def _end(self) -> None:
@@ -245,7 +249,8 @@ class App:
             await asyncio.sleep(1.0)
             await self._save(self._state.flush)
             self.status.refresh_clock()
-            self._journal.set_delivered(self._delivered_seq())
+            if not self._is_state_failing:  # a segment goes only when the cursor behind it is on disk
+                self._journal.set_delivered(self._delivered_seq())
             await self._tell_losses()
             readings = self.pipeline.engine.evaluated
             if loop.time() - saved_at >= SNAPSHOT_EVERY_S or readings - saved_readings >= SNAPSHOT_READINGS:
@@ -267,9 +272,11 @@ class App:
     async def _save_snapshot(self) -> None:
         taken = await self.pipeline.snapshot() if self.pipeline.disk_error is None else None
         if taken is not None:
-            await self._save(lambda: self._state.put_snapshot(SNAPSHOT, *taken))
+            items, seq_and_image = dict(self._unsaved), taken
+            if await self._save(lambda: self._state.put_snapshot(SNAPSHOT, *seq_and_image, items)):
+                self._unsaved.clear()
 
-    async def _save(self, write: Callable[[], None]) -> None:
+    async def _save(self, write: Callable[[], None]) -> bool:
         """Write to state.db; where the disk refuses, a later time will do: it costs duplicates and replay, no data."""
         try:
             await asyncio.to_thread(write)
@@ -280,6 +287,7 @@ class App:
             self._is_state_failing = True
         else:
             self._is_state_failing = False
+        return not self._is_state_failing
 
     async def _watch(self) -> None:
         await health.feed_watchdog(self.is_progressing)
@@ -342,7 +350,10 @@ def place_cursors(destinations: Sequence[DestinationBase], journal: Journal, sta
             if state.get(there.id, lane) is None:
                 is_from_oldest = were_lost or there.start == "oldest"
                 state.put(there.id, lane, journal.oldest_seq - 1 if is_from_oldest else journal.last_seq)
-    state.flush()
+    try:
+        state.flush()
+    except sqlite3.Error as error:  # a full disk must not keep the agent from starting
+        log.error("cursors of new destinations are not on disk yet", extra={"error": str(error)})
 
 
 def _envelope(config: Config, epoch: str, known: Sequence[Tag], rules: RuleSet) -> Envelope:

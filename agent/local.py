@@ -82,7 +82,7 @@ class LocalServer:
             if kind not in self._requests:
                 raise RequestError(f"no request {kind!r}; there are {', '.join(self._requests)}, tail")
             answer = {"ok": True, "result": await self._requests[kind](request, _peer(writer))}
-        except (RequestError, CommandError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except (RequestError, CommandError, ValueError, KeyError, TypeError) as error:
             answer = {"ok": False, "error": str(error)}
         writer.write(_line(answer))
         await writer.drain()
@@ -151,4 +151,4 @@ def _peer(writer: asyncio.StreamWriter) -> int:
 
 
 def _line(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(fields, ensure_ascii=False).encode(errors="replace") + b"\n"

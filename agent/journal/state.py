@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +33,6 @@ class StateStore:
         self._lock = threading.Lock()
         self.moved_aside: Path | None = None
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        self.is_new = not path.exists()
         try:
             self._database = _open(path)
         except sqlite3.DatabaseError as error:
@@ -55,15 +55,6 @@ class StateStore:
             self._cursors[destination, lane] = seq
             self._changed.add((destination, lane))
 
-    def forget(self, destination: str) -> None:
-        """Drop the cursors of a destination that was removed."""
-        with self._lock:
-            for lane in Lane:
-                self._cursors.pop((destination, lane), None)
-                self._changed.discard((destination, lane))
-            with self._database:
-                self._database.execute("DELETE FROM cursors WHERE destination = ?", (destination,))
-
     def cursors(self) -> dict[tuple[str, Lane], int]:
         """All cursors."""
         with self._lock:
@@ -83,9 +74,12 @@ class StateStore:
                 self._database.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", moved)
             self._changed.clear()
 
-    def put_snapshot(self, name: str, seq: int, data: bytes) -> None:
-        """Replace a snapshot: the state after the record ``seq``."""
-        self._write("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", name, seq, data)
+    def put_snapshot(self, name: str, seq: int, data: bytes, items: Mapping[str, bytes] | None = None) -> None:
+        """Replace a snapshot: the state after the record ``seq``; with the items it goes with, all or nothing."""
+        with self._lock, self._database:
+            self._database.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", (name, seq, data))
+            for key, item in (items or {}).items():
+                self._database.execute("INSERT OR REPLACE INTO items VALUES (?, ?)", (key, item))
 
     def get_snapshot(self, name: str) -> tuple[int, bytes] | None:
         """A snapshot's seq and data."""

@@ -34,7 +34,8 @@ def assert_balance(agent: AgentProcess, receiver: Receiver) -> None:
     lost = expected - receiver.seqs
     assert len(lost) == ticks, f"lost {sorted(lost)[:20]} (ticks: {ticks})"
     assert receiver.wrong(REGISTERS) == 0
-    activated = receiver.alarms("activated")
+    # Davy's own alarms (chattering, floods) come on top; the wave's follow from the readings alone.
+    activated = [fields for fields in receiver.alarms("activated") if fields["rule"] is not None]
     assert [fields["cause_seq"] for fields in activated] == receiver.crossings(REGISTERS, WAVE_LIMIT)
     assert len({fields["id"] for fields in receiver.alarms()}) == len(receiver.alarms())
     report = agent.davy("journal", "verify")

@@ -17,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.app import App
+from agent.cli import main as davy
 from agent.cli.link import ask
 from agent.commands.roles import Role
 from agent.commands.signature import signed_bytes
@@ -94,12 +95,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Running]:
+async def running(directory: Path, change: tuple[str, str] = ("", "")) -> AsyncIterator[Running]:
     device = CountingDevice()
     await device.start()
     with Mosquitto(directory / "broker") as broker:
         path = directory / "davy.yaml"
-        text = config(directory, device.port, broker.port)
+        text = config(directory, device.port, broker.port).replace(*change)
         path.write_text(text)
         stop = asyncio.Event()
         app = App(prepare(path), path)
@@ -155,7 +156,7 @@ async def test_five_rejected_commands_raise_an_alarm(tmp_path: Path):
         await eventually(lambda: site.on("alarms", alarm="davy:commands", transition="activated"), "the alarm arrives")
 
 
-async def test_rules_are_reloaded_and_each_difference_is_told(tmp_path: Path):
+async def test_g3_rules_are_reloaded_and_each_difference_is_told(tmp_path: Path):
     async with running(tmp_path) as site:
         site.path.write_text(site.text.replace("limit: 500", "limit: 400"))
         done = await site.ask("reload")
@@ -178,7 +179,7 @@ async def test_rules_are_reloaded_and_each_difference_is_told(tmp_path: Path):
         assert site.on("audit", kind="change")[1]["actor"] == "SIGHUP"
 
 
-async def test_force_needs_two_people_and_ends_the_alarm_by_config(tmp_path: Path):
+async def test_g2_force_needs_two_people_and_ends_the_alarm_by_config(tmp_path: Path):
     async with running(tmp_path) as site:
         users = Users(tmp_path / "state")
         users.put("li", Role.ENGINEER, GOOD)
@@ -196,3 +197,54 @@ async def test_force_needs_two_people_and_ends_the_alarm_by_config(tmp_path: Pat
         assert (ended["cause"], ended["actor"]) == ("config", "li")
         record = site.on("audit", kind="configuration")[-1]
         assert (record["force"], record["actor"], record["second"]) == ("MOC 17", "li", "wang")
+
+
+async def test_g3_a_file_changed_while_the_agent_was_down_is_told_as_offline(tmp_path: Path):
+    async with running(tmp_path):
+        pass
+    async with running(tmp_path, ("limit: 500", "limit: 450")) as site:
+        wanted = {"kind": "change", "path": "rules/never/limit"}
+        await eventually(lambda: site.on("audit", **wanted), "the difference arrives")
+        change = site.on("audit", **wanted)[0]
+        assert (change["old"], change["new"], change["actor"]) == (500.0, 450.0, "offline")
+
+
+async def test_the_command_line_hides_shows_and_asks_two_people_where_they_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    async with running(tmp_path) as site:
+        users = Users(tmp_path / "state")
+        users.put("li", Role.ENGINEER, GOOD)
+        users.put("wang", Role.OPERATOR, "another one")
+        passwords = {"li": GOOD, "wang": "another one"}
+        asked: list[str] = []
+
+        def getpass(prompt: str) -> str:
+            asked.append(next(name for name in passwords if name in prompt))
+            return passwords[asked[-1]]
+
+        monkeypatch.setattr("getpass.getpass", getpass)
+
+        async def run(*words: str) -> tuple[int, Any]:
+            code = await asyncio.to_thread(davy.main, [*words, "-c", str(site.path), "--json"])
+            out = capsys.readouterr().out
+            return code, json.loads(out) if out else None
+
+        hide = ("--for", "10min", "--reason", "gauge")
+        assert (await run("alarms", "shelve", "never", *hide))[1]["state"] == "shelved"
+        listed = (await run("alarms", "list"))[1]
+        assert [view["hidden"][0]["actor"] for view in listed if view["alarm"] == "never"] == ["root"]
+        assert (await run("alarms", "unshelve", "never"))[1]["outcome"] == "done"
+        assert asked == []
+        code, acted = await run("alarms", "shelve", "worst", *hide, "--user", "li", "--second", "wang")
+        assert (code, acted["state"], asked) == (0, "shelved", ["li", "wang"]), acted
+        assert (await run("tags", "maintenance", "d1.r10", *hide, "--user", "li", "--second", "li"))[0] == 4
+        assert (await run("tags", "maintenance", "d1.r10", *hide, "--user", "li", "--second", "wang"))[0] == 0
+        assert (await run("tags", "end-maintenance", "d1.r10"))[0] == 0
+        assert (await run("tags", "done", "d1.r10", "--result", "passed"))[0] == 0
+        assert (await run("exercise", "start", *hide))[0] == 0
+        assert (await run("exercise", "end"))[0] == 0
+        assert (await run("alarms", "comment", "wave", "--note", "on my way"))[0] == 0
+        assert (await run("planned-stop", "nowhere", *hide))[0] == 4
+        assert (await run("alarms", "shelve", "wave"))[0] == 2
+        assert (await run("reload"))[1]["reason"] == "nothing changed"

@@ -11,7 +11,6 @@ from agent.journal.state import COMMANDS_KEPT_NS, StateStore
 
 def test_cursors_are_known_at_once_and_saved_at_flush(tmp_path: Path) -> None:
     store = StateStore(tmp_path / "state.db")
-    assert store.is_new
     assert store.get("platform", Lane.ALARMS) is None
     store.put("platform", Lane.ALARMS, 41)
     store.put("platform", Lane.READINGS, 7)
@@ -24,12 +23,9 @@ def test_cursors_are_known_at_once_and_saved_at_flush(tmp_path: Path) -> None:
     store.put("platform", Lane.READINGS, 9)
     store.close()
     store = StateStore(tmp_path / "state.db")
-    assert not store.is_new
     assert store.cursors() == {("platform", Lane.ALARMS): 42, ("platform", Lane.READINGS): 9}
     assert store.delivered() == {"platform/alarms": 42, "platform/readings": 9}
-    store.forget("platform")
     store.close()
-    assert StateStore(tmp_path / "state.db").cursors() == {}
 
 
 def test_snapshots_items_and_answers_are_durable_on_return(tmp_path: Path) -> None:
