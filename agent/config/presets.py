@@ -151,12 +151,14 @@ def _expand(entry: UseEntry, place: int, tags: Mapping[str, Tag], written: Writt
 
 
 def _unknown_tags(entry: UseEntry, path: Path, tags: Mapping[str, Tag]) -> Iterator[Fault]:
+    seen: set[str] = set()
     for j, name in enumerate(entry.tags):
         if name not in tags:
             near = closest(name, tags)
             yield Fault((*path, "tags", j), Text("unknown tag", "未知的位号"), show_found(name), None, near)
-        elif name in entry.tags[:j]:
+        elif name in seen:
             yield Fault((*path, "tags", j), Text("tag given twice", "位号重复"), show_found(name))
+        seen.add(name)
 
 
 def tags_used(entries: Sequence[BaseModel | None]) -> list[str]:

@@ -54,12 +54,12 @@ def expand(use: Use, preset: Preset, tags: Mapping[str, Tag]) -> Expansion:
             result.troubles.append(_unknown(("change", name), name, names, "rule", "规则"))
     if result.troubles:
         return result
-    known = [tag for tag in map(tags.get, use.tags) if tag is not None]
+    known = [(i, tag) for i, name in enumerate(use.tags) if (tag := tags.get(name)) is not None]
     if preset.is_group:
-        _expand_group(use, preset, known, result)
+        _expand_group(use, preset, [tag for _, tag in known], result)
     else:
-        for tag in known:
-            _expand_tag(use, preset, tag, result)
+        for i, tag in known:
+            _expand_tag(use, preset, i, tag, result)
     if not use.is_accepted and result.rules:
         result.troubles.append(
             Trouble(
@@ -111,8 +111,8 @@ def _expand_group(use: Use, preset: Preset, tags: Sequence[Tag], result: Expansi
             _make(use, preset, template, values, result)
 
 
-def _expand_tag(use: Use, preset: Preset, tag: Tag, result: Expansion) -> None:
-    at = ("tags", use.tags.index(tag.id))
+def _expand_tag(use: Use, preset: Preset, place: int, tag: Tag, result: Expansion) -> None:
+    at = ("tags", place)
     if preset.kind is not None and tag.kind not in (preset.kind, None):
         message = f"preset {preset.id} fits tags of kind {preset.kind}"
         trouble = Trouble(at, message, f"预设 {preset.id} 适用于 kind: {preset.kind} 的位号", tag.kind, preset.kind)

@@ -8,7 +8,9 @@ import pickle
 from agent.cli.main import main
 from agent.cli.rules import COLUMNS, alarm_rows, to_csv
 from agent.config.load import load_rules
+from agent.config.presets import UseEntry, write_out
 from agent.config.schema import config_schema
+from agent.core.tags import Tag
 from tests.support.configs import HEAD, loaded, problem, problems, write
 
 DEVICES = """\
@@ -117,6 +119,23 @@ def test_rules_of_recorded_data_may_use_presets(tmp_path):
     rules, tags = load_rules(write(tmp_path, text))
     assert len(rules) == 7
     assert len(tags) == 3
+
+
+def test_catalytic_sensors_latch_over_range_once_their_preset_is_accepted(tmp_path):
+    def latched(text: str) -> list[bool]:
+        return [tag.over_range_latch for tag in loaded(tmp_path, text).tags]
+
+    assert latched(PLANT) == [True, True, False]
+    assert latched(PLANT.replace(ACCEPTED, "with: {sensor: infrared}, " + ACCEPTED)) == [False, False, False]
+    assert latched(PLANT.replace(", " + ACCEPTED, "")) == [False, False, False]
+    own = PLANT.replace("kind: gas, name", "kind: gas, over_range_latch: false, name")
+    assert latched(own) == [False, True, False]
+
+
+def test_thousands_of_tags_expand_in_a_moment(tmp_path):
+    tags = {f"G{i}": Tag(f"G{i}", unit="%LEL", kind="gas", range=(0, 100)) for i in range(3000)}
+    entry = UseEntry.model_validate({"use": "gas.gbt50493", "tags": list(tags)})
+    assert len(write_out([entry], list(tags.values())).rules) == 6000
 
 
 def test_the_schema_knows_uses():
