@@ -54,6 +54,7 @@ class Reception:
         self._users = users
         self._clock = clock
         self._failures: OrderedDict[str, deque[int]] = OrderedDict()
+        self._one_at_a_time = asyncio.Lock()  # each check of a password takes 32 MiB, and guesses must not overlap
 
     async def peer(self, uid: int) -> Person:
         """The user of the operating system behind the socket."""
@@ -61,6 +62,10 @@ class Reception:
 
     async def login(self, login: Login) -> Person:
         """The person who knows the password; LoginError for anybody else."""
+        async with self._one_at_a_time:
+            return await self._login(login)
+
+    async def _login(self, login: Login) -> Person:
         failures = self._failures_of(login.user)
         if len(failures) >= FAILURES_MAX:
             wait_s = (failures[0] + LOCKED_NS - self._clock.monotonic_ns()) / 1e9
