@@ -4,7 +4,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -141,6 +141,11 @@ class RuleBase(Strict):
         if self.re_alarm is not None:
             return self.re_alarm.ns or None
         return settings.re_alarm_critical_ns if self.priority is Priority.CRITICAL else None
+
+    def in_zone(self, zone: str) -> Self:
+        """The rule with the site's time zone where it needs one and names none."""
+        del zone
+        return self
 
     def text_unit(self, tag: Tag) -> str | None:
         """The unit of the compared value in messages."""

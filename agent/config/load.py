@@ -134,6 +134,7 @@ class _Load:
         parts.faults += checks.duplicates(data, self._sources.position)
         tags = checks.known_tags(data, devices)
         written = presets.write_out(entries, tags)
+        presets.set_zone(written, getattr(sections["site"], "timezone", None))
         if self._sources.is_complete:
             parts.faults += written.faults
         config = self._config(sections, devices, written.rules, destinations)
@@ -166,6 +167,8 @@ class _Load:
         entries = parts.items("rules", data.get("rules"), parts.rule)
         tags = checks.known_tags(data, devices)
         written = presets.write_out(entries, tags)
+        site = self._section("site", SECTIONS["site"]) if "site" in data else None
+        presets.set_zone(written, getattr(site, "timezone", None))
         if self._sources.is_complete:
             parts.faults += [*written.faults, *checks.rule_findings(written, tags, None)]
         self._sources.problems = [problem for problem in self._sources.problems if "${" not in (problem.found or "")]

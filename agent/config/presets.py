@@ -59,8 +59,9 @@ class Acceptance:
     """Over the rules as they came out: an acceptance holds for these numbers only."""
 
     def to_fields(self) -> dict[str, Any]:
-        """For the audit record of kind ``preset_accepted``; ``actor`` is who accepted."""
+        """As it stands in the configuration record; a new or another one is a record of its own (G3)."""
         return {
+            "id": f"{self.preset}:{self.tags[0]}",
             "preset": self.preset,
             "basis": self.source,
             "confidence": self.confidence,
@@ -68,7 +69,7 @@ class Acceptance:
             "rules": list(self.rules),
             "with": dict(self.given),
             "change": {name: dict(keys) for name, keys in self.change.items()},
-            "actor": self.accepted_by,
+            "accepted_by": self.accepted_by,
             "accepted_on": self.accepted_on,
             "digest": self.digest,
         }
@@ -86,6 +87,15 @@ class Written:
     faults: list[Fault] = field(default_factory=list[Fault])
     expected: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """Rule and key of the warnings that a preset means to have."""
+
+
+def set_zone(written: Written, zone: str | None) -> None:
+    """Shifts start in the site's time zone (spec/rules.md C5)."""
+    if zone is None:
+        return
+    from rules.model import RuleBase
+
+    written.rules = [rule.in_zone(zone) if isinstance(rule, RuleBase) else rule for rule in written.rules]
 
 
 def write_out(entries: Sequence[BaseModel | None], tags: Sequence[Tag]) -> Written:

@@ -59,6 +59,13 @@ class Config(LimitRule):
         return self
 
     @override
+    def in_zone(self, zone: str) -> Self:
+        """See :class:`RuleBase`."""
+        if self.shift is None or self.shift.zone is not None:
+            return self
+        return self.model_copy(update={"shift": self.shift.model_copy(update={"zone": zone})})
+
+    @override
     def make(self, tag: Tag, *, is_live: bool) -> Condition:
         """See :class:`RuleBase`; a mean is derived, so its limit stays as configured (C2)."""
         is_high = self.direction == "high"

@@ -66,3 +66,27 @@ def test_c8_a_suspicion_is_diagnostic_unless_set_otherwise():
     assert parse({**fields, "priority": "low"}).priority is Priority.LOW
     assert parse({**fields, "condition": "suspicion.missing_near_limit", "limit": 1}).priority is Priority.DIAGNOSTIC
     assert said(parse(fields)) == []
+
+
+def test_c5_a_shift_gets_the_sites_time_zone_unless_it_names_one():
+    bare, own = rule("average", limit=1, shift=SHIFT), rule("average", limit=1, shift={**SHIFT, "zone": "UTC"})
+    assert bare.in_zone("Asia/Shanghai").shift.zone == "Asia/Shanghai"
+    assert own.in_zone("Asia/Shanghai") == own
+    assert rule("high", limit=1).in_zone("Asia/Shanghai") == rule("high", limit=1)
+
+
+def test_c5_the_loader_gives_shifts_the_sites_time_zone(tmp_path):
+    from agent.config.load import load
+
+    path = tmp_path / "davy.yaml"
+    path.write_text(
+        "site: {id: s, name: n, timezone: Asia/Shanghai}\n"
+        "agent: {name: a, state_dir: state}\n"
+        "devices:\n"
+        "  - {id: d, driver: modbus, link: {kind: tcp, host: 127.0.0.1}, unit_id: 1, tags:\n"
+        "     [{id: T, table: holding, address: 0, type: uint16}]}\n"
+        "rules:\n"
+        "  - {id: twa, tag: T, condition: average, priority: low, limit: 1, shift: {starts: ['08:00'], over: 8h}}\n"
+    )
+    (loaded,) = load(path, env={}).config.rules
+    assert loaded.shift.zone == "Asia/Shanghai"
