@@ -1,6 +1,6 @@
 """The parts of an end-to-end test: a device whose answers prove themselves, a real broker, a receiver, the agent."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,14 +13,22 @@ from tests.support.receiver import Receiver
 WAVE_LIMIT = 50
 
 
-def config_text(state: Path, devices: dict[str, int], broker_port: int, *, poll: str = "100ms", extra: str = "") -> str:
+def config_text(
+    state: Path,
+    devices: dict[str, int],
+    broker_port: int,
+    *,
+    poll: str = "100ms",
+    extra: str = "",
+    rules: Sequence[str] = (),
+) -> str:
     """A configuration with one counting device per name and one limit rule on its wave."""
     lines = [
         "site: {id: test-site, name: 测试, timezone: Asia/Shanghai}",
         f'agent: {{name: gw1, state_dir: "{state}"}}',
         "devices:",
     ]
-    rules = ["rules:"]
+    limits = ["rules:"]
     for name, port in devices.items():
         lines.append(
             f"  - {{id: {name}, driver: modbus, link: {{kind: tcp, host: 127.0.0.1, port: {port}}},"
@@ -28,7 +36,7 @@ def config_text(state: Path, devices: dict[str, int], broker_port: int, *, poll:
         )
         lines += [f"      {{id: {name}.r{i}, table: holding, address: {i}, type: uint16}}," for i in range(REGISTERS)]
         lines.append("    ]}")
-        rules.append(
+        limits.append(
             f"  - {{id: {name}-wave, tag: {name}.r10, condition: high, limit: {WAVE_LIMIT}, priority: high,"
             " message: {zh-CN: 波高, en: wave high}}"
         )
@@ -36,7 +44,9 @@ def config_text(state: Path, devices: dict[str, int], broker_port: int, *, poll:
         f'destinations:\n  - {{id: platform, kind: mqtt, url: "mqtt://127.0.0.1:{broker_port}",'
         " keep_alive: 5s, operator: true, commands: [receipt, acknowledge]}"
     )
-    return "\n".join([*lines, *rules, destination, "journal: {commit_every: 200ms}", extra])
+    return "\n".join(
+        [*lines, *limits, *(f"  - {{{rule}}}" for rule in rules), destination, "journal: {commit_every: 200ms}", extra]
+    )
 
 
 @pytest.fixture
