@@ -10,6 +10,7 @@ from agent.config.errors import ConfigError, Problem, Text, closest, same, show_
 from agent.config.errors import Path as Path_
 from agent.config.load import load_rules, load_workbench
 from agent.config.parts import Parts
+from agent.config.sources import yaml_files
 from agent.core.batch import Batch
 from agent.core.tags import Tag
 from drivers.replay import batches
@@ -105,9 +106,12 @@ class Result:
 
 
 def load_tests(files: Sequence[Path]) -> list[LoadedCase]:
-    """The tests of some files, in order. Raises ConfigError with every problem of the first file that has one."""
+    """The tests of some files (of a directory: its ``*.yaml``), in order.
+
+    Raises ConfigError with every problem of the first file that has one.
+    """
     known: dict[Path, RulesFile] = {}
-    return [case for file in files for case in _load_file(file, known)]
+    return [case for path in files for file in yaml_files(path) for case in _load_file(file, known)]
 
 
 def run(loaded: LoadedCase, coverage: Coverage | None = None) -> Result:

@@ -10,7 +10,7 @@ from agent.core.events import AlarmEvent
 from agent.core.records import Kind, Record
 from rules.build import RuleSet
 from rules.engine import Engine
-from rules.testing.notation import samples, show_time
+from rules.testing.notation import duration_ns, samples, show_time
 from rules.testing.testfile import Action, Case, Expected, Given, instant_ns, time_ns
 
 EPOCH: Final = "0"
@@ -84,7 +84,8 @@ class Player:
         self._look(at_ns)
 
     def _act(self, at_ns: int, action: Action) -> None:
-        self._played.events += self._engine.advance(at_ns, None)
+        if action.kind != "start":  # before a start the agent did not run: nothing fires (T9)
+            self._played.events += self._engine.advance(at_ns, None)
         fields: dict[str, Any] = {"actor": ACTOR, **action.fields, "kind": action.kind, "time": at_ns}
         if action.lasts_ns is not None:
             fields["until"] = at_ns + action.lasts_ns
@@ -92,10 +93,13 @@ class Player:
             fields.setdefault("reason", "test")
         if action.kind == "planned_stop":
             fields.setdefault("from", at_ns)
-        for key in ("until", "from"):
-            if isinstance(fields.get(key), str):
-                fields[key] = time_ns(fields[key], self._played.start_ns)
-        if action.kind not in ("start", "clock", "condition"):
+        for key in ("until", "from", "previous_end"):
+            if isinstance(action.fields.get(key), str | int):
+                fields[key] = time_ns(str(action.fields[key]), self._played.start_ns)
+        if "step" in fields:
+            text = str(fields["step"])
+            fields["step"] = -duration_ns(text[1:]) if text.startswith("-") else duration_ns(text)
+        if action.kind not in ("start", "clock"):
             fields |= self._judged(fields, action, at_ns)
         self._played.events += self._engine.apply(Record(0, Kind.AUDIT, fields=fields))
         self._look(at_ns)

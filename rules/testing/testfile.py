@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, cast
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from agent.config.fields import Duration, Id, PathText, RuleId, Strict
 from agent.core.events import AlarmEvent, State, Transition
@@ -28,10 +28,12 @@ ON_ALARM: Final = frozenset(
 )
 ON_TAG: Final = frozenset({"maintenance", "end_maintenance", "done"})
 ON_AREA: Final = frozenset({"planned_stop"})
-ELSEWHERE: Final = frozenset({"exercise", "end_exercise", "start", "clock", "condition"})
+ELSEWHERE: Final = frozenset({"exercise", "end_exercise", "start", "clock"})
 ACTIONS: Final = ON_ALARM | ON_TAG | ON_AREA | ELSEWHERE
 _TEXT_KEY: Final = {"acknowledge": "note", "reset": "note", "comment": "note", "silence": "note", "confirm": "finding"}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|min|h|d))+")
+_TIME_KEYS: Final = frozenset({"until", "from", "previous_end"})
+_NEEDED: Final = {"clock": "step", "start": "previous_end"}
 _TRANSITIONS: Final = frozenset(Transition)
 _STATES: Final = frozenset(State)
 _EVENT_KEYS: Final = frozenset(AlarmEvent.__slots__) - {"time", "alarm", "transition"}
@@ -75,11 +77,20 @@ def time_ns(text: str, start_ns: int) -> int:
     return instant_ns(text) if "T" in text else start_ns + duration_ns(text)
 
 
+def _above_zero(value: Duration) -> Duration:
+    if value.ns == 0:
+        raise ValueError("expected a step above zero")
+    return value
+
+
+Step = Annotated[Duration, AfterValidator(_above_zero)]
+
+
 class Given(Strict):
     """The signal of one tag with its own step or start."""
 
     signal: Annotated[str, BeforeValidator(_as_text)] = Field(description="samples in the short notation")
-    step: Duration | None = Field(default=None, description="distance of its samples; default: the test's")
+    step: Step | None = Field(default=None, description="distance of its samples; default: the test's")
     start: TimeText = Field(default="0", description="when its first sample comes")
 
 
@@ -116,9 +127,20 @@ def parse_action(value: Any) -> Action:
     at, kind = _time(fields.pop("at", None)), str(fields.pop("do", None))
     kind = SHORT_KINDS.get(kind, kind)
     _known(kind, ACTIONS, "action")
+    _check_fields(kind, fields)
     lasts = fields.pop("for", None)
     rejected = fields.pop("rejected", False)
     return Action(at, kind, fields, None if lasts is None else duration_ns(str(lasts)), rejected)
+
+
+def _check_fields(kind: str, fields: Mapping[str, Any]) -> None:
+    for key in _TIME_KEYS & fields.keys():
+        _time(fields[key])
+    if "step" in fields:
+        duration_ns(str(fields["step"]).removeprefix("-"))
+    needed = _NEEDED.get(kind)
+    if needed is not None and needed not in fields:
+        raise ValueError(f"{kind}: expected the key {needed}, such as {needed}: 1min")
 
 
 def _short_action(text: str) -> Action:
@@ -201,7 +223,7 @@ class Case(Strict):
     )
     data: PathText | None = Field(None, description="recorded data (CSV, Parquet) instead of signals")
     scenario: str | None = Field(None, description="a simulator scenario instead of signals")
-    step: Duration = Field(Duration("1s"), description="distance of two samples")
+    step: Step = Field(Duration("1s"), description="distance of two samples")
     start: str = Field(START, description="when the test begins; recorded data brings its own time")
     seed: int = Field(1, description="of the noise")
     do: tuple[Annotated[Any, BeforeValidator(_each(parse_action))], ...] = Field((), description="what people do")

@@ -127,6 +127,11 @@ def test_the_same_noise_every_time_and_another_for_another_seed(run):
         ({"expect": ["5s g activated"]}, 3, "no such rule"),
         ({"do": ["5s akk h"]}, 3, "found action 'akk', expected one of acknowledge"),
         ({"do": ["5s ack hh"]}, 3, "no such rule"),
+        ({"do": [5]}, 3, "expected an action such as '12s ack RULE'"),
+        ({"do": [{"at": "5s", "do": "shelve", "alarm": "h", "until": "soon"}]}, 3, "found time 'soon'"),
+        ({"do": [{"at": "5s", "do": "clock"}]}, 3, "clock: expected the key step"),
+        ({"expect": [{"at": "5s", "transition": "activated", "colour": "red"}]}, 3, "found key 'colour'"),
+        ({"step": "0s"}, 3, "expected a step above zero"),
         ({"expects": []}, 3, "unknown key"),
         ({"expect": None}, 3, "required key is missing"),
         ({"scenario": "leak", "given": None}, 3, "no simulator scenarios"),
@@ -140,6 +145,28 @@ def test_what_is_wrong_is_named_with_file_line_and_what_is_right(run, tmp_path, 
     assert code == 2
     assert f"{tmp_path / 't.yaml'}:{line}" in told
     assert said in told
+
+
+def test_a_shelving_ends_by_itself_and_maintenance_keeps_readings_out(run):
+    shelved = ["1s shelved", {"at": "8s", "transition": "activated", "annunciated": False}]
+    shelved += ["21s unshelved", {"at": "21s", "transition": "activated", "annunciated": True}]
+    case = one(given={"T101.level": "10x3 10.6x30"}, do=["1s shelve h 20s calibration"], expect=shelved)
+    assert run(case)[0] == 0
+    case = one(
+        given={"T101.level": "10x3 10.6x40"}, do=["1s maintenance T101.level 20s new cell"], expect=["27s activated"]
+    )
+    code, told = run(case)
+    assert code == 0, told
+
+
+def test_t9_a_stop_of_the_agent_and_a_step_of_its_clock_can_be_played(run):
+    do = [{"at": "59s", "do": "start", "previous_end": "3s"}]
+    given = {"T101.level": "10 10.6x2 gap for 57s 10.6x2"}
+    code, told = run(one(given=given, do=do, expect=[{"at": "60s", "transition": "activated"}]))
+    assert code == 0, told
+    do = [{"at": "3s", "do": "clock", "step": "1h"}]
+    code, told = run(one(given={"T101.level": "10.6x3"}, do=do, until="2h", expect=["1h5s activated"]))
+    assert code == 0, told
 
 
 def test_junit_and_json_say_the_same(run, tmp_path):
