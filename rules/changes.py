@@ -8,6 +8,7 @@ from agent.core.events import State, Transition
 from agent.core.tags import Tag
 from rules.alarm import ENDED, Move
 from rules.build import RuleSet
+from rules.degraded import DEGRADED
 from rules.evaluator import Evaluator
 from rules.model import SOFT_KEYS, RuleBase
 from rules.registry import parse
@@ -100,6 +101,7 @@ class Change:
         if rule is None:
             self._work.life.drop_holds(old, self._at_ns)
             self._work.life.blindness.see(old.rule.id, self._at_ns)
+            self._work.life.raise_(DEGRADED + old.rule.id, None, self._at_ns)
             return None
         watch = make(self._new, rule)
         watch.take_over(old, is_soft=_is_soft(old.rule, rule))

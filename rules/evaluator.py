@@ -7,6 +7,7 @@ from agent.core.batch import Batch
 from agent.core.events import AlarmEvent, State
 from agent.core.quality import FIRST_BAD, Quality
 from rules.alarm import TRANSITIONS, Input, Move
+from rules.degraded import DEGRADED, degraded
 from rules.joint import Joint
 from rules.late import Late
 from rules.lifecycle import Lifecycle
@@ -82,6 +83,8 @@ class Evaluator:
         due_ns = condition.due_ns
         if due_ns is not None:
             self.timers.set(due_ns, watch.rule.id, STALE)
+        if condition.is_derived:
+            return  # every reading counts: the band is never open
         if quality == 0 and not watch.exercise:
             watch.rearm()
         else:
@@ -137,7 +140,10 @@ class Evaluator:
         assert isinstance(condition, Joint)
         self.agenda.touch(watch.followers)
         truth = watch.truth = condition.look(at_ns)
-        watch.quality, watch.exercise, watch.reading = condition.quality, condition.exercise, condition.reading
+        watch.quality, watch.exercise = condition.evidence()
+        watch.reading = condition.reading
+        if condition.can_degrade:
+            self.life.raise_(DEGRADED + watch.rule.id, degraded(watch.rule.id, condition.note), at_ns)
         if condition.is_on_bad:
             watch.truth = None
             truth = watch.judge_bad(at_ns)

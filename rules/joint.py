@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from agent.core.quality import FIRST_BAD, Quality
 from rules.conditions.base import Condition
 
+_MAINTENANCE = Quality.MAINTENANCE.value
 _NAN = Quality.NOT_A_NUMBER.value
 
 
@@ -125,6 +126,8 @@ class Joint(Condition):
 
     __slots__ = ("inputs", "is_on_bad", "members", "reading_of")
     is_derived = True
+    can_degrade: ClassVar[bool] = False
+    """It may have to do with fewer instruments than it has; where :attr:`note` says so, that is a diagnostic (C6)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,13 +175,15 @@ class Joint(Condition):
         """A latched alarm may be reset: the last reading of each tag is usable (A2)."""
         return all(each.usable is not None for each in self.inputs)
 
-    @property
-    def quality(self) -> int | None:
-        """The worst quality of the last readings; None before the first."""
-        seen = [each.quality for each in (*self.inputs, *self.members) if each is not None]
-        return max((quality for quality in seen if quality is not None), default=None)
-
-    @property
-    def exercise(self) -> bool:
-        """Some of what it looks at belongs to an exercise."""
-        return any(each.exercise for each in (*self.inputs, *self.members) if each is not None)
+    def evidence(self) -> tuple[int | None, bool]:
+        """The worst quality of what it looks at (maintenance before all; None: nothing came), and if it is exercise."""
+        worst: int | None = None
+        exercise = False
+        for each in (*self.inputs, *self.members):
+            if each is None:
+                continue
+            quality = each.quality
+            exercise = exercise or each.exercise
+            if quality is not None and worst != _MAINTENANCE:
+                worst = quality if worst is None or quality == _MAINTENANCE or quality > worst else worst
+        return worst, exercise

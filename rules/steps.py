@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 
@@ -37,13 +37,14 @@ def cycle(nodes: Sequence[Node]) -> tuple[str, ...] | None:
 
 
 def in_order(nodes: Sequence[Node]) -> Order:
-    """Each after those it depends on, ties by rule id; ValueError for a circle.
+    """Each after those it depends on, ties by rule id.
 
-    A rule that looks at states is late, and so is whatever depends on one: it could not come before it.
+    A rule that looks at states is late, and so is whatever depends on one: it could not come before it. A circle, which
+    only a rule that waits for its alarm to end can make (G2), is cut where its last id looks at the others.
     """
-    circle = cycle(nodes)
-    if circle is not None:
-        raise ValueError(f"rules depend on each other in a circle: {' → '.join(circle)}")
+    while (circle := cycle(nodes)) is not None:
+        last = max(circle)
+        nodes = [_without(node, circle) if node.id == last else node for node in nodes]
     by_id = {node.id: node for node in nodes}
     late = _late(by_id)
     sorter = TopologicalSorter({node.id: [each for each in node.depends_on if each in by_id] for node in nodes})
@@ -57,6 +58,10 @@ def in_order(nodes: Sequence[Node]) -> Order:
         ids.append(first)
         sorter.done(first)
     return Order(tuple(ids), len(ids) - len(late))
+
+
+def _without(node: Node, others: Sequence[str]) -> Node:
+    return replace(node, depends_on=tuple(each for each in node.depends_on if each not in others))
 
 
 def _late(by_id: Mapping[str, Node]) -> set[str]:

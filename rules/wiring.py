@@ -18,13 +18,15 @@ def node(rule: RuleBase) -> Node:
 class Wiring:
     """Which rules look at a tag, and through which inputs."""
 
-    __slots__ = ("by_tag", "inputs")
+    __slots__ = ("_places", "by_tag", "inputs")
 
     def __init__(self) -> None:
         self.by_tag: dict[str, list[Watch]] = {}
         """Rules about one tag, by rule id."""
         self.inputs: dict[str, Input] = {}
         """Tags that rules over several tags look at."""
+        self._places: dict[str, int] = {}
+        """Of rules in the order of T6."""
 
     def connect(self, work: Evaluator) -> None:
         """Connect the watches of ``work``; inputs of tags that stay keep their last reading."""
@@ -40,6 +42,7 @@ class Wiring:
             watch.followers = watch.counted_by = ()
             if not watch.rule.is_joint and watch.rule.tag is not None:
                 self.by_tag.setdefault(watch.rule.tag, []).append(watch)
+        self._places = {name: place for place, name in enumerate(order.ids)}
         old, self.inputs = self.inputs, {}
         for place, watch in enumerate(work.joint):
             self._bind(place, watch, work, old)
@@ -61,8 +64,8 @@ class Wiring:
             inputs[tag] = heard
         members = [work.watches.get(name) for name in watch.rule.looks_at]
         for member in dict.fromkeys(members):
-            if member is None:
-                continue
+            if member is None or self._places.get(member.rule.id, -1) >= place:
+                continue  # what comes later in a circle that was cut must not have this one looked at again
             if watch.rule.sees_states:
                 member.counted_by = (*member.counted_by, place)
             else:

@@ -38,6 +38,7 @@ class Vote(Joint):
 
     __slots__ = ("_k", "_policy", "bad", "needed")
     side = 1
+    can_degrade = True
 
     def __init__(self, k: int, policy: BadVote) -> None:
         super().__init__()

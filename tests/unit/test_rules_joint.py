@@ -6,7 +6,7 @@ from agent.core.tags import Tag
 from rules.check import check
 from rules.conditions.vote import BadVote, hits_needed
 from rules.steps import Agenda, Node, cycle, in_order
-from tests.support.rules import Plant, rule
+from tests.support.rules import Plant, rule, rule_set
 
 ABC = ("A", "B", "C")
 
@@ -45,14 +45,28 @@ def test_t6_what_looks_at_states_and_what_depends_on_it_comes_after_the_timers()
 def test_t6_a_circle_is_refused_at_load():
     nodes = [Node("a", ("b",), False), Node("b", ("a",), True)]
     assert cycle(nodes) is not None
-    with pytest.raises(ValueError, match="circle"):
-        in_order(nodes)
     one = rule("vote", id="one", tag=None, k=1, members=["two", "A-h"])
     two = rule("vote", id="two", tag=None, k=1, members=["one", "A-h"])
     messages = [finding.message for finding in check([one, two, *limits()], [Tag(t) for t in ABC], keep_ns=None)]
     assert any("circle: one → two → one" in text or "circle: two → one → two" in text for text in messages)
     with pytest.raises(ValueError, match="circle"):
         Plant(one, two, *limits())
+
+
+def test_g2_a_circle_made_by_a_rule_that_waits_is_cut_and_the_engine_goes_on():
+    assert in_order([Node("a", ("b",), False), Node("b", ("a",), False)]).ids == ("b", "a")
+    one = rule("vote", id="one", tag=None, k=1, members=["two", "A-h"], priority="high")
+    two = rule("vote", id="two", tag=None, k=1, members=["B-h", "C-h"], priority="high")
+    plant = Plant(one, two, *limits())
+    plant.read(0, 12, 5, 5, tags=ABC)
+    plant.at(0)
+    weaker = rule("vote", id="one", tag=None, k=2, members=["B-h", "C-h"], priority="low")
+    other = rule("vote", id="two", tag=None, k=1, members=["one", "C-h"], priority="high")
+    plant.events += plant.engine.reconfigure(rule_set(weaker, other, *limits()), None)
+    plant.read(1, 12, 5, 12, tags=ABC)
+    plant.at(1)
+    assert of(plant, "two") == [(1, "activated")]
+    assert of(plant, "one") == [(0, "activated")]
 
 
 def test_an_agenda_holds_each_place_once_and_gives_the_smallest_first():
@@ -159,6 +173,26 @@ def test_c6_a_degraded_vote_says_so_in_its_events():
     assert "1oo2 (1 bad)" in event.message["en"]
 
 
+def test_c6_a_degraded_vote_is_a_diagnostic_until_all_members_are_good_again():
+    plant = Plant(vote(), *limits())
+    plant.read(0, 5, 5, 5, tags=ABC)
+    plant.read(1, 5, None, 5, tags=ABC)
+    plant.read(2, 5, 5, 5, tags=ABC)
+    plant.at(2)
+    assert of(plant, "davy:degraded:V") == [(1, "activated"), (2, "returned")]
+    (event, _) = plant.events
+    assert (event.rule, event.priority, event.kind) == (None, "diagnostic", "degraded")
+    assert event.message["en"] == "vote V is degraded: 1oo2 (1 bad)"
+
+
+def test_c6_the_diagnostic_of_a_vote_that_is_gone_returns():
+    plant = Plant(vote(), *limits())
+    plant.read(0, 5, None, 5, tags=ABC)
+    plant.at(0)
+    plant.events += plant.engine.reconfigure(rule_set(*limits()), None)
+    assert of(plant, "davy:degraded:V") == [(0, "activated"), (0, "returned")]
+
+
 def test_c6_the_members_on_bad_plays_no_part():
     plant = Plant(vote(bad_vote="healthy"), *limits(on_bad="alarm"))
     plant.read(0, 5, 5, 5, tags=ABC)
@@ -228,7 +262,7 @@ def test_c6_a_member_in_fault_is_bad():
     plant = Plant(vote(), *limits())
     plant.read(0, 12, 5, 5, tags=ABC)
     plant.at(0)
-    plant.engine.set_fault("B", is_in_fault=True)
+    plant.engine.set_fault("B", True)
     plant.at(1)
     assert of(plant, "V") == [(0, "activated")]
 
