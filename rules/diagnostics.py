@@ -81,7 +81,7 @@ class Blindness:
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""
-        self.dark = {rule: since for rule, since in row[0]}
+        self.dark = dict(row[0])
         self.blind = dict.fromkeys(row[1])
 
 

@@ -20,6 +20,7 @@ from rules.changes import Change, Force, Waiting, make
 from rules.clocks import CODE as CLOCK
 from rules.clocks import Clocks
 from rules.evaluator import Evaluator
+from rules.faults import Faults, watched
 from rules.maintenance import marked
 from rules.plan import Plan
 from rules.snapshot import Image, decode, encode
@@ -35,7 +36,9 @@ PLANS_MAX: Final = 4_096
 class Engine:
     """All rules of one agent. Not thread-safe; never raises for what a rule does wrong (see ``faults``)."""
 
-    def __init__(self, rules: RuleSet, *, epoch: str, restart_gap_ns: int = RESTART_GAP_NS) -> None:
+    def __init__(
+        self, rules: RuleSet, *, epoch: str, restart_gap_ns: int = RESTART_GAP_NS, has_fault_alarms: bool = False
+    ) -> None:
         self.rules = rules
         self.evaluated = 0
         """Readings of non-historical batches that were applied."""
@@ -43,6 +46,9 @@ class Engine:
         self._now_ns = -(1 << 62)
         self._work = Evaluator(epoch)
         self._work.release = self._release
+        if has_fault_alarms:
+            self._work.life.faults = Faults(self._work.life.raise_, self.set_fault)
+            self._work.life.faults.in_maintenance = self._work.life.concealed.tags
         self._clocks = Clocks(self._work)
         self._work.late.make = lambda watch: make(self.rules, watch.rule).condition
         self._actions = Actions(self._work, lambda: self.rules.tags)
@@ -96,6 +102,9 @@ class Engine:
                 self._apply_any(plan, batch)
             if plan.inputs:
                 self._work.hear(plan, batch, self._now_ns)
+            faults = self._work.life.faults
+            if faults is not None and faults.hear(batch, self._now_ns):
+                self._work.life.arm_faults()
         else:
             plan = self._plans.get(id(batch.layout)) or self._plan(batch.layout)
             self._work.late.take(batch, plan, cause_seq)
@@ -107,7 +116,7 @@ class Engine:
         self._advance(now_ns)
         return self._work.take_events()
 
-    def set_fault(self, tag: str, *, is_in_fault: bool) -> None:
+    def set_fault(self, tag: str, is_in_fault: bool) -> None:  # noqa: FBT001 -- one fact of one tag
         """The fault alarm of a tag came or went (Q6); what looks at the tag sees it when the step ends (C6, C7)."""
         self._wiring.set_fault(self._work, tag, is_in_fault=is_in_fault)
 
@@ -210,6 +219,9 @@ class Engine:
         """The first record: from here on every rule should say something (Q7)."""
         if not self._has_begun:
             self._has_begun = True
+            if self._work.life.faults is not None:
+                self._work.life.faults.start(at_ns)
+                self._work.life.arm_faults()
             self._work.life.begin(at_ns, self._work.watches)
 
     def judge(self, action: Mapping[str, Any]) -> Outcome:
@@ -249,6 +261,9 @@ class Engine:
             for name, watch in watches.items()
         }
         self._work.life.install(rules.settings, tags_of)
+        if self._work.life.faults is not None:
+            in_force = [watch.rule for watch in watches.values()]
+            self._work.life.faults.install(watched(in_force, rules.tags, rules.settings, self._now_ns))
         self._plans = {}
         self._work.set_timers()
 
@@ -337,13 +352,21 @@ class Engine:
         return encode(Image(self.rules.version, self._now_ns, self.evaluated, watches, self._clocks.to_rows(), extra))
 
     @classmethod
-    def restore(cls, rules: RuleSet, image: bytes, *, epoch: str, restart_gap_ns: int = RESTART_GAP_NS) -> Self:
+    def restore(
+        cls,
+        rules: RuleSet,
+        image: bytes,
+        *,
+        epoch: str,
+        restart_gap_ns: int = RESTART_GAP_NS,
+        has_fault_alarms: bool = False,
+    ) -> Self:
         """An engine as it was at :meth:`snapshot`; SnapshotError where the bytes are something else.
 
         ``rules`` is the rule set that was in force then.
         """
         state = decode(image, rules.version)
-        engine = cls(rules, epoch=epoch, restart_gap_ns=restart_gap_ns)
+        engine = cls(rules, epoch=epoch, restart_gap_ns=restart_gap_ns, has_fault_alarms=has_fault_alarms)
         engine._now_ns = state.now_ns
         engine.evaluated = state.evaluated
         engine._has_begun = state.extra["has_begun"]
@@ -366,7 +389,9 @@ class Engine:
         watches = dict(self._work.watches)
         for name, fields in waiting.items():
             kept = self._work.life.waiting[name] = Waiting.from_fields(fields)
-            watches[name] = Watch(kept.rule, kept.tags[0], is_live=self.rules.is_live, tags={tag.id: tag for tag in kept.tags})
+            watches[name] = Watch(
+                kept.rule, kept.tags[0], is_live=self.rules.is_live, tags={tag.id: tag for tag in kept.tags}
+            )
         self._install(dict(sorted(watches.items())))
 
     @property

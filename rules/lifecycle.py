@@ -11,17 +11,18 @@ from agent.core.events import AlarmEvent, Priority, State, Transition
 from rules.adopting import follow_holds
 from rules.alarm import SHOWN_AGAIN, Input, Move
 from rules.diagnostics import CHATTER, FLOOD, Blindness, Bursts, Concealed
+from rules.faults import Faults
 from rules.hiding import BEGUN, OVER, Hold, Origin
 from rules.internal import Internal, Notice
 from rules.rivals import Rivals
 from rules.settings import Settings
 from rules.subject import Subject, Why
-from rules.timers import BLIND, COUNT, HIDING, RE_ALARM, Timers
+from rules.timers import BLIND, COUNT, FAULT, HIDING, RE_ALARM, Timers
 from rules.watch import Watch
 
 EXPIRED: Final = "expired"
 """``cause`` of the end of a hiding whose time is up."""
-KINDS: Final = (RE_ALARM, HIDING, BLIND, COUNT)
+_FAULTS: Final = "davy:faults"
 
 
 class Work(Protocol):
@@ -58,6 +59,8 @@ class Lifecycle:
         self.concealed = Concealed(settings, self.raise_)
         self.bursts = Bursts(self.raise_)
         self.rivals = Rivals()
+        self.faults: Faults | None = None
+        """None: no fault alarms (``davy replay --rules``)."""
         self.overrun: dict[str, None] = {}
         """Alarms whose suppression took too long: their flag must go before it may suppress again (A4)."""
         self.waiting: dict[str, Any] = {}
@@ -303,8 +306,15 @@ class Lifecycle:
 
     # ---- timers
 
+    def arm_faults(self) -> None:
+        """Have the timer of the tags' health run."""
+        if self.faults is not None and self.faults.due_ns is not None:
+            self._work.timers.set(self.faults.due_ns, _FAULTS, FAULT)
+
     def due_of(self, name: str, kind: int) -> int | None:
-        """When a timer of one of :data:`KINDS` is due."""
+        """When a timer of one of the kinds of :meth:`timers` is due."""
+        if kind == FAULT:
+            return None if self.faults is None else self.faults.due_ns
         if kind == BLIND:
             return self.blindness.due_of(name)
         if kind == COUNT:
@@ -321,7 +331,11 @@ class Lifecycle:
 
     def fire(self, name: str, kind: int, at_ns: int) -> None:
         """The time has come."""
-        if kind == BLIND:
+        if kind == FAULT:
+            assert self.faults is not None
+            self.faults.fire(at_ns)
+            self.arm_faults()
+        elif kind == BLIND:
             self.blindness.fire(name, at_ns)
         elif kind == COUNT:
             self.bursts.fire(name, at_ns)
@@ -366,12 +380,15 @@ class Lifecycle:
         for alarm in self.bursts.chatters:
             yield CHATTER + alarm, COUNT
         yield FLOOD, COUNT
+        yield _FAULTS, FAULT
 
     # ---- starts, clock steps, snapshots
 
     def start(self, at_ns: int) -> None:
         """The agent starts after a gap (T9): what hides is real time and goes on; being blind counts from now."""
         self.blindness.start(at_ns)
+        if self.faults is not None:
+            self.faults.start(at_ns)
 
     def shift(self, step_ns: int) -> None:
         """UTC stepped (T8)."""
@@ -382,6 +399,8 @@ class Lifecycle:
                 internal.until_ns += step_ns
         self.blindness.shift(step_ns)
         self.bursts.shift(step_ns)
+        if self.faults is not None:
+            self.faults.shift(step_ns)
 
     def subjects(self) -> Iterable[Subject]:
         """Every alarm: rules, Davy's own, device clocks."""
@@ -398,6 +417,7 @@ class Lifecycle:
             "blindness": self.blindness.to_row(),
             "concealed": self.concealed.to_row(),
             "bursts": self.bursts.to_row(),
+            "faults": [] if self.faults is None else self.faults.to_rows(),
             "overrun": sorted(self.overrun),
             "look": sorted(self._look),
             "held": [asdict(event) for event in self._held],
@@ -416,6 +436,8 @@ class Lifecycle:
         self.blindness.from_row(fields["blindness"])
         self.concealed.from_row(fields["concealed"])
         self.bursts.from_row(fields["bursts"])
+        if self.faults is not None:
+            self.faults.from_rows(fields["faults"])
         self.overrun = dict.fromkeys(fields["overrun"])
         self._look = dict.fromkeys(fields["look"])
         self._held = [_event(each) for each in fields["held"]]
