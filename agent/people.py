@@ -62,6 +62,7 @@ class People:
             around.pipeline, _origins(around.destinations), around.state, around.clock, around.counters
         )
         self.commands.epoch = around.epoch
+        self.commands.reader = around.writer
         self.reload = Reload(
             around.configuration,
             around.pipeline,

@@ -18,7 +18,8 @@ from agent.commands.touched import deed_of
 from agent.core.clock import Clock
 from agent.core.counters import Counters, labels
 from agent.core.events import Priority
-from agent.core.ports import Request
+from agent.core.ports import JournalReader, Request
+from agent.core.records import Kind, Lane
 from agent.pipeline import Acted, Pipeline
 
 log = logging.getLogger("davy.commands")
@@ -33,6 +34,9 @@ AHEAD_MAX_NS: Final = 60_000_000_000
 EVENT_BOUND: Final = frozenset({"receipt", "acknowledge"})
 """Bound to an event instead of to a time."""
 LOOK_EVERY_S: Final = 1.0
+RECALL_SEQS: Final = 20_000
+RECALL_BYTES: Final = 16 * 1024 * 1024
+"""How far back the journal is searched at a start; a crash leaves what is missing at its very end."""
 
 
 class Answers(Protocol):
@@ -71,6 +75,8 @@ class Commands:
         self._one_at_a_time = asyncio.Lock()
         self.rejections = Rejections()
         self.epoch = ""
+        self.reader: JournalReader | None = None
+        """Where what a crash kept from being remembered is looked up, once, before the first command."""
 
     async def run(self) -> None:
         """Watch until cancelled whether the rejections of the last minute have become few again."""
@@ -85,6 +91,7 @@ class Commands:
         except CommandError as error:
             return await self._reject(request, str(error))
         async with self._one_at_a_time:
+            await self._recall()
             if (known := self._answers.get_command(command.envelope.id)) is not None:
                 return known
             try:
@@ -155,6 +162,21 @@ class Commands:
         fields = {"destination": request.destination, "command": kind, "id": command_id, "reason": reason}
         seq = await self.turned_away("command_rejected", fields)
         return _answer(command_id, kind, Acted("rejected", reason, None, None, seq))
+
+    async def _recall(self) -> None:
+        """A crash may have come between a command's record and its remembered answer: the journal knows it."""
+        reader, self.reader = self.reader, None
+        if reader is None:
+            return
+        chunk = await reader.read(Lane.ALARMS, max(0, reader.synced_seq - RECALL_SEQS), RECALL_BYTES)
+        for record in chunk.records:
+            fields = record.fields
+            if record.kind is not Kind.AUDIT or not {"id", "destination", "outcome"} <= fields.keys():
+                continue
+            if self._answers.get_command(fields["id"]) is None:
+                alarm, refused = fields.get("alarm"), fields.get("refused")
+                acted = Acted(fields["outcome"], refused, alarm, None, record.seq, fields.get("until"))
+                self._remember(fields["id"], _answer(fields["id"], fields["kind"], acted))
 
     async def _carry_out(self, command: Command, request: Request) -> Acted:
         if isinstance(command.body, Receipt):

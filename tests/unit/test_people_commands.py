@@ -195,6 +195,17 @@ async def test_an_id_seen_before_gets_its_first_answer_and_does_nothing(tmp_path
         assert len(site.records()) == records
 
 
+async def test_an_id_in_the_journal_is_known_though_a_crash_kept_its_answer_from_being_remembered(tmp_path: Path):
+    async with place(tmp_path) as site:
+        command = site.command("comment", alarm="T1-h", note="x")
+        first = await site.send(command)
+        site.state._database.execute("DELETE FROM commands")
+        site.commands.reader = site.writer  # as after a start
+        again = await site.send(command)
+        assert (again["outcome"], again["seq"]) == (first["outcome"], first["seq"])
+        assert len(site.records("comment")) == 1
+
+
 async def test_a_superseded_event_is_rejected(tmp_path: Path):
     async with place(tmp_path) as site:
         await site.read(11)
