@@ -220,8 +220,10 @@ class App:
         fields = {**json.loads(text), "digest": hashlib.sha256(text).hexdigest(), "actor": actor}
         old = self._state.get_item(CONFIGURATION)
         await self.pipeline.reconfigure(beginning.rules, fields)
-        if old is not None:
-            await tell_differences(self.pipeline, differences(json.loads(old), json.loads(text)), {"actor": actor})
+        new: dict[str, Any] = json.loads(text)
+        # Even an installation tells who accepted which presets: each acceptance is a record of its own.
+        known: dict[str, Any] = {**new, "acceptances": {}} if old is None else json.loads(old)
+        await tell_differences(self.pipeline, differences(known, new), {"actor": actor})
         await self._keep_configuration(text)
 
     async def _keep_configuration(self, text: bytes) -> None:

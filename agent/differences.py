@@ -27,11 +27,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
     A rule, tag or destination that came or went is one difference with the whole of it. ``rules_version`` and what
     records add for themselves are none.
     """
-    one, other = ({key: record.get(key) for key in _PARTS} for record in (old, new))
+    # A configuration without presets has no such key: each acceptance is a difference of its own all the same.
+    one, other = (
+        {key: record.get(key, {} if key == "acceptances" else None) for key in _PARTS} for record in (old, new)
+    )
     return sorted(_compare("", one, other), key=lambda difference: difference.path)
 
 
-_PARTS: Final = ("rules", "tags", "rules_settings", "settings")
+_PARTS: Final = ("rules", "tags", "rules_settings", "settings", "acceptances")
 
 
 def _compare(path: str, old: Any, new: Any) -> Iterator[Difference]:

@@ -36,7 +36,10 @@ def prepare(path: Path) -> Prepared:
     loaded = load(path)
     rules = build(cast("Sequence[RuleBase]", loaded.config.rules), {tag.id: tag for tag in loaded.tags}, live=True)
     settings = loaded.secrets.mask_all(loaded.config.model_dump(mode="json", exclude_defaults=True, exclude={"rules"}))
-    text = canonical_json(configuration_fields(rules, loaded.tags, settings))
+    fields = configuration_fields(rules, loaded.tags, settings)
+    if loaded.acceptances:
+        fields["acceptances"] = {acceptance.name: acceptance.to_fields() for acceptance in loaded.acceptances}
+    text = canonical_json(fields)
     return Prepared(loaded.config, loaded.tags, rules, text)
 
 

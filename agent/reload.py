@@ -18,7 +18,7 @@ from rules.build import RuleSet
 
 log = logging.getLogger("davy.reload")
 
-LIVE: Final = ("rules", "rules_settings")
+LIVE: Final = ("rules", "rules_settings", "acceptances")
 """Parts of the configuration that are taken over while the agent runs; the others need a restart."""
 PROBLEMS_MAX: Final = 20
 LOAD_LIMIT_S: Final = 120.0

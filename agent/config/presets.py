@@ -58,10 +58,14 @@ class Acceptance:
     digest: str
     """Over the rules as they came out: an acceptance holds for these numbers only."""
 
+    @property
+    def name(self) -> str:
+        """Tells it from others: a tag can have a preset only once."""
+        return f"{self.preset}:{self.tags[0]}"
+
     def to_fields(self) -> dict[str, Any]:
         """As it stands in the configuration record; a new or another one is a record of its own (G3)."""
         return {
-            "id": f"{self.preset}:{self.tags[0]}",
             "preset": self.preset,
             "basis": self.source,
             "confidence": self.confidence,

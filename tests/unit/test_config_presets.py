@@ -11,6 +11,8 @@ from agent.config.load import load_rules
 from agent.config.presets import UseEntry, write_out
 from agent.config.schema import config_schema
 from agent.core.tags import Tag
+from agent.differences import differences
+from agent.prepare import prepare
 from tests.support.configs import HEAD, loaded, problem, problems, write
 
 DEVICES = """\
@@ -64,13 +66,29 @@ def test_an_acceptance_is_kept_for_the_journal_with_its_numbers(tmp_path):
     found = loaded(tmp_path, PLANT)
     (acceptance,) = found.acceptances
     fields = acceptance.to_fields()
-    assert (fields["preset"], fields["actor"], fields["accepted_on"]) == ("gas.gbt50493", "engineer 0417", "2026-11-21")
+    assert (fields["preset"], fields["accepted_by"], fields["accepted_on"]) == (
+        "gas.gbt50493",
+        "engineer 0417",
+        "2026-11-21",
+    )
     assert fields["rules"][0] == "G12.lel:gas.gbt50493.l1"
     assert (fields["basis"], fields["confidence"]) == ("GB/T 50493-2019 5.5.2", "C")
     json.dumps(fields)
     changed = loaded(tmp_path, PLANT.replace(ACCEPTED, f"change: {{l1: {{limit: 20}}}}, {ACCEPTED}"))
     assert changed.acceptances[0].digest != acceptance.digest
     assert pickle.loads(pickle.dumps(found)).acceptances == found.acceptances
+
+
+def test_an_acceptance_is_an_audit_record_of_its_own_also_at_installation(tmp_path):
+    new = json.loads(prepare(write(tmp_path, PLANT)).configuration)
+    (found,) = differences({**new, "acceptances": {}}, new)
+    assert found.path == "acceptances/gas.gbt50493:G12.lel"
+    assert (found.old, found.new["accepted_by"], found.new["accepted_on"]) == (None, "engineer 0417", "2026-11-21")
+    other = json.loads(prepare(write(tmp_path, PLANT.replace("0417", "0500"))).configuration)
+    assert [each.path for each in differences(new, other)] == ["acceptances/gas.gbt50493:G12.lel/accepted_by"]
+    without = json.loads(prepare(write(tmp_path, PLANT.replace(", " + ACCEPTED, ""))).configuration)
+    gone = {each.path: each.new for each in differences(new, without)}
+    assert gone["acceptances/gas.gbt50493:G12.lel"] is None
 
 
 def test_name_and_date_belong_together(tmp_path):
