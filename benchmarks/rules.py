@@ -4,7 +4,7 @@ import json
 import resource
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.core.batch import Batch, Layout
@@ -27,6 +27,18 @@ def limit_rule(tag: str) -> RuleBase:
 def rate_rule(tag: str, method: str) -> RuleBase:
     keys = {"limit": 2, "window": "60s", "method": method}
     return parse({"id": f"{tag}-r", "tag": tag, "condition": "rate", "priority": "high", **keys})
+
+
+WINDOWS: Mapping[str, Mapping[str, Any]] = {
+    "average": {"limit": 60, "window": "60s"},
+    "flatline": {"window": "60s"},
+    "deviation": {"limit": 20, "reference": {"mean": "60s"}},
+    "time_to_limit": {"limit": 90, "window": "60s", "horizon": "10s"},
+}
+
+
+def window_rule(tag: str, kind: str) -> RuleBase:
+    return parse({"id": f"{tag}-w", "tag": tag, "condition": kind, "priority": "high", **WINDOWS[kind]})
 
 
 def rule_set(tags: Sequence[str], make: Callable[[str], RuleBase]) -> RuleSet:
@@ -115,6 +127,10 @@ def main() -> None:
         for count in (8, 100, 1_000):
             case = f"rate 60 s, {method}"
             print(json.dumps(measure(case, count, lambda tag, how=method: rate_rule(tag, how), READINGS // 10)))
+    for kind in WINDOWS:
+        for count in (8, 100, 1_000):
+            case = f"{kind} 60 s"
+            print(json.dumps(measure(case, count, lambda tag, how=kind: window_rule(tag, how), READINGS // 10)))
 
 
 if __name__ == "__main__":
