@@ -39,6 +39,11 @@ def _of_rule(
         for name in rule.inputs:
             if name not in known and name != rule.tag:
                 yield unknown_name(rule.id, rule.inputs_key, name, known)
+        units = dict.fromkeys(known[name].unit for name in rule.inputs if name in known and known[name].unit)
+        if len(units) > 1 and not rule.looks_at:
+            text = ", ".join(map(str, units))
+            message, message_zh = "values of different units are compared", "所比较的值单位不同"
+            yield Finding(rule.id, rule.inputs_key, text, "one unit", message, message_zh)
     for name in rule.looks_at:
         member = by_id.get(name)
         if member is None:

@@ -214,6 +214,16 @@ def test_c7_a_bad_tag_is_unknown_and_starts_and_ends_nothing():
     assert plant.times == [(1, "activated"), (3, "returned")]
 
 
+def test_c7_a_tag_in_fault_is_unknown_but_bad_knows():
+    plant = Plant(expression("not A > 5 and B > 5"), rule("expression", id="F", tag=None, expression="bad(A)"))
+    plant.read(0, 9, 9, tags=AB)
+    plant.at(0)
+    plant.engine.set_fault("A", True)
+    plant.read(1, 9, tags=("B",))
+    plant.at(1)
+    assert [(event.alarm, event.transition) for event in plant.events] == [("F", "activated")]
+
+
 def test_c7_on_bad_turns_unknown_into_true_or_false():
     for on_bad, expected in (("alarm", [(1, "activated"), (2, "returned")]), ("clear", [])):
         plant = Plant(expression("A > 5", on_bad=on_bad))

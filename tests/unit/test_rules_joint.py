@@ -131,6 +131,50 @@ def test_t6_a_reading_at_the_due_time_that_ends_the_condition_keeps_the_timer_fr
     assert plant.events == []
 
 
+# ---- deviation from another tag
+
+
+def apart(**keys):
+    return rule("deviation", id="X", tag="A", reference="B", limit=2, **keys)
+
+
+def test_c_deviation_from_a_tag_is_looked_at_on_readings_of_either():
+    plant = Plant(apart(deadband=1))
+    plant.read(0, 1, tags=("A",))
+    plant.read(1, 3, tags=("B",))
+    plant.read(2, 1.5, tags=("A",))
+    plant.read(3, 2.2, tags=("B",))
+    plant.at(3)
+    assert plant.times == [(1, "activated"), (3, "returned")]
+    assert [(e.tag, e.value, e.reading) for e in plant.events][:1] == [("A", 2.0, 1.0)]
+
+
+def test_q5_a_bad_reading_of_a_reference_is_a_bad_reading_of_the_rule():
+    for on_bad, expected in (("hold", []), ("alarm", [(1, "activated"), (2, "returned")]), ("clear", [])):
+        plant = Plant(apart(on_bad=on_bad))
+        plant.read(0, 1, 1, tags=("A", "B"))
+        plant.read(1, None, tags=("B",))
+        plant.read(2, 1, tags=("B",))
+        plant.at(2)
+        assert plant.times == expected, on_bad
+
+
+def test_q3_a_reading_in_the_ne43_band_starts_and_never_ends_a_rule_over_several_tags():
+    for one in (apart(), rule("discrepancy", id="X", tag=None, tags=["A", "B"], limit=2)):
+        plant = Plant(one)
+        plant.read(0, 5, 1, tags=("A", "B"), q=6)
+        plant.read(1, 1, tags=("A",), q=6)
+        plant.at(1)
+        assert plant.times == [(0, "activated")]
+
+
+def test_c9_values_of_different_units_are_not_compared():
+    tags = [Tag("A", unit="kPa"), Tag("B", unit="MPa"), Tag("C", unit="kPa")]
+    found = {(f.rule_id, f.message) for f in check([apart(), spread()], tags, keep_ns=None)}
+    wrong = "values of different units are compared"
+    assert {("X", wrong), ("D", wrong)} <= found
+
+
 # ---- vote
 
 
