@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from agent.core.events import AlarmEvent, Transition
@@ -12,6 +13,7 @@ from agent.core.tags import Tag
 from agent.journal.log import Journal, Recovery
 from agent.journal.state import StateStore
 from agent.pipeline import evaluate
+from rules.alarm import HIDDEN
 from rules.build import RuleSet, from_fields
 from rules.engine import Engine
 from rules.snapshot import SnapshotError
@@ -47,8 +49,8 @@ def recover(
     text = state.get_item(CONFIGURATION)
     restored = _restore(journal, state, rules if text == configuration else None, text, restart_gap_ns)
     if restored is None:
-        engine = Engine(rules, epoch=journal.epoch, restart_gap_ns=restart_gap_ns)
-        engine.adopt(_last_events(journal).values())
+        engine = Engine(rules, epoch=journal.epoch, restart_gap_ns=restart_gap_ns, has_fault_alarms=True)
+        engine.adopt(chain.from_iterable(_last_events(journal).values()))
         return Recovered(engine, [], 0, has_snapshot=False, version=None)
     engine, seq = restored
     _refill(engine, journal, seq)
@@ -74,7 +76,10 @@ def _restore(
         return None
     try:
         before = rules if rules is not None else _rules_in_force(text)
-        return Engine.restore(before, stored[1], epoch=journal.epoch, restart_gap_ns=restart_gap_ns), stored[0]
+        engine = Engine.restore(
+            before, stored[1], epoch=journal.epoch, restart_gap_ns=restart_gap_ns, has_fault_alarms=True
+        )
+        return engine, stored[0]
     except (SnapshotError, ValueError, KeyError) as error:
         # Killed between two writes, or written by a version with other rules: states come from the last events.
         log.warning("snapshot not used", extra={"error": str(error)})
@@ -126,7 +131,7 @@ def taken_in_ns(record: Record) -> int:
 def _rules_in_force(text: bytes) -> RuleSet:
     fields = json.loads(text)
     tags = {tag.id: tag for tag in map(Tag.from_fields, fields["tags"])}
-    return from_fields(fields["rules"], tags, live=True)
+    return from_fields(fields["rules"], tags, live=True, settings=fields.get("rules_settings"))
 
 
 def recovery_fields(recovery: Recovery, epoch: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -141,8 +146,9 @@ def recovery_fields(recovery: Recovery, epoch: str) -> Iterator[tuple[str, dict[
         yield "moved_aside", {"files": recovery.moved_aside}
 
 
-def _last_events(journal: Journal) -> dict[str, Mapping[str, Any]]:
-    last: dict[str, Mapping[str, Any]] = {}
+def _last_events(journal: Journal) -> dict[str, list[Mapping[str, Any]]]:
+    """By alarm: its last event that shows the table's state, and those under a flag since."""
+    last: dict[str, list[Mapping[str, Any]]] = {}
     after = 0
     while records := journal.read(Lane.ALARMS, after, _READ_BYTES).records:
         after = records[-1].seq
@@ -152,11 +158,13 @@ def _last_events(journal: Journal) -> dict[str, Mapping[str, Any]]:
     return last
 
 
-def _note_last(last: dict[str, Mapping[str, Any]], fields: Mapping[str, Any]) -> None:
+def _note_last(last: dict[str, list[Mapping[str, Any]]], fields: Mapping[str, Any]) -> None:
     """What was found late (T2) is an occurrence of its own, under its event's id, until it is acknowledged."""
     if fields["transition"] == Transition.FOUND_LATE:
-        last[fields["id"]] = fields
-    elif last.get(str(fields["event"]), fields)["transition"] == Transition.FOUND_LATE:
+        last[fields["id"]] = [fields]
+    elif last.get(str(fields["event"]), [fields])[0]["transition"] == Transition.FOUND_LATE:
         del last[fields["event"]]
+    elif fields["state"] in HIDDEN:
+        last.setdefault(fields["alarm"], []).append(fields)
     else:
-        last[fields["alarm"]] = fields
+        last[fields["alarm"]] = [fields]
