@@ -131,7 +131,8 @@ class _Builder:
             self._dt_ns.append(t_ns - self._at_ns)
 
     def flush(self) -> Iterator[Batch]:
-        """The rows gathered so far."""
+        """The rows gathered so far; what follows at the same time is looked at row by row."""
+        self._is_whole_step = False
         if not self._values:
             return
         batch = Batch(

@@ -2,7 +2,7 @@
 
 import pyarrow
 import pyarrow.parquet
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from drivers.recorded import csv_file
@@ -21,6 +21,8 @@ rows = st.lists(
     ),
     max_size=40,
 )
+CONTINUED_AFTER_A_NEW_TAG = [(t, tag, "1", "") for t, tag in ((0, "A"), (0, "A"), (1, "C"), (1, "C"), (0, "B"))]
+"""A poll cut in reading whose rest comes with a tag never met: its second C is historical."""
 POLLS = [(t, tag, "1", "") for t in range(5) for tag in "ABCD"]
 
 
@@ -63,6 +65,7 @@ def write(path, given_rows, quoted=None, end="\n"):
     st.none() | st.integers(0, 30),
     st.sampled_from(["\n", "\r\n", "\n\n"]),
 )
+@example(CONTINUED_AFTER_A_NEW_TAG, False, 3, None, "\n")
 def test_what_is_read_is_what_the_model_says_however_the_file_is_cut(
     tmp_path, given_rows, begins_with_polls, chunk, quoted, end
 ):
