@@ -27,7 +27,6 @@ from agent.core.tags import Tag
 from agent.destinations.base import Destination
 from agent.differences import differences
 from agent.envelope import Envelope, Place
-from agent.journal.fs import LockedError
 from agent.journal.log import Journal, JournalOptions
 from agent.journal.state import StateStore
 from agent.journal.writer import JournalWriter
@@ -72,8 +71,8 @@ async def run(prepared: list[Prepared], path: Path) -> int:
     """
     try:
         app = App(prepared.pop(), path)
-    except LockedError as error:
-        log.error("cannot start", extra={"error": str(error)})
+    except (OSError, sqlite3.Error) as error:
+        log.error("cannot start: the state directory can't be used", extra={"error": str(error)})
         return 2
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

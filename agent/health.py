@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from agent.core.counters import Counters
 
@@ -67,31 +67,29 @@ async def serve_http(
         Route("/readyz", answer(is_ready)),
     ]
     host, _, port = listen.rpartition(":")
-    config = uvicorn.Config(
-        Starlette(routes=routes),
-        host=host.strip("[]"),
-        port=int(port),
-        log_level="warning",
-        lifespan="off",
-        access_log=False,
-    )
+    config = uvicorn.Config(Starlette(routes=routes), log_level="warning", lifespan="off", access_log=False)
 
     class Server(uvicorn.Server):
         @contextmanager
         def capture_signals(self) -> Generator[None, None, None]:
             yield  # signals are the app's
 
-        async def startup(self, sockets: Any = None) -> None:
-            try:
-                await super().startup(sockets)
-            except SystemExit as failure:  # uvicorn's way to say that the port is taken
-                raise OSError(f"console.listen {listen}: the address can't be bound") from failure
-
     server = Server(config)
     try:
-        await server.serve()
-    finally:
-        server.should_exit = True
+        listener = socket.create_server((host.strip("[]"), int(port)), family=_family(host))
+    except OSError as error:
+        raise OSError(
+            error.errno, f"console.listen {listen}: {error.strerror}; monitoring goes on without it"
+        ) from error
+    with listener:
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            server.should_exit = True
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def sd_notify(message: str) -> None:

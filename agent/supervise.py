@@ -42,7 +42,9 @@ async def keep_running(name: str, job: Job, clock: Clock, counters: Counters) ->
             failures += 1
             counters.add("restarts", of=labels(part=name))
             if failures == 1:
-                log.exception("part failed, it is restarted", extra={"part": name}, exc_info=error)
+                # The world's failures (a port in use, no permission) say all in one line; a bug needs its traceback.
+                trace = None if isinstance(error, OSError) else error
+                log.error("part failed, it is restarted", extra={"part": name, "error": str(error)}, exc_info=trace)
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(delay_s * 2, BACK_OFF_MAX_S)
         else:

@@ -171,10 +171,20 @@ def _tell(action: Action, out: TextIO) -> None:
     out.flush()
 
 
-def main(site_path: Path | str, scenario: str | None, speed: float, seed: int | None) -> int:
+def with_ports(site: Site, first_port: int) -> Site:
+    """The site with its devices on ``first_port`` and the ports after it, in order."""
+    devices = [device.model_copy(update={"port": first_port + i}) for i, device in enumerate(site.devices)]
+    return site.model_copy(update={"devices": tuple(devices)})
+
+
+def main(
+    site_path: Path | str, scenario: str | None, speed: float, seed: int | None, first_port: int | None = None
+) -> int:
     """``davy simulate``: 0 after Ctrl-C, 2 where the site, the scenario or a port cannot be used."""
     try:
         site = load_site(find_site(str(site_path)))
+        if first_port is not None:
+            site = with_ports(site, first_port)
         played = None if scenario is None else site.scenarios.get(scenario)
         if scenario is not None and played is None:
             raise SiteError(f"{site.id}: no scenario {scenario}; there are {', '.join(site.scenarios)}")

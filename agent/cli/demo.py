@@ -32,12 +32,20 @@ def add(commands: Commands) -> None:
         "simulate",
         "run the sensor simulator",
         "运行传感器模拟器",
-        "davy simulate simulator/sites/tank_farm/site.yaml --scenario overfill",
+        "davy simulate tank_farm --scenario demo --speed 20 --port 5020",
     )
-    simulate.add_argument("site", type=Path)
-    simulate.add_argument("--scenario")
-    simulate.add_argument("--speed", type=float, default=1.0)
-    simulate.add_argument("--seed", type=int)
+    simulate.add_argument("site", type=Path, help=pick("a bundled site or a SITE.yaml", "自带站点名或 SITE.yaml 文件"))
+    simulate.add_argument("--scenario", help=pick("what is to happen (default: nothing special)", "剧情(默认无事发生)"))
+    simulate.add_argument("--speed", type=float, default=1.0, help=pick("times real time (1)", "相对真实时间的倍数(1)"))
+    simulate.add_argument("--seed", type=int, help=pick("of the noise", "噪声的随机种子"))
+    simulate.add_argument(
+        "--port",
+        type=int,
+        help=pick(
+            "port of the first device; the next ones follow (default: free ports)",
+            "首台设备的端口,其余依次递增(默认任意空闲端口)",
+        ),
+    )
     simulate.set_defaults(run=_simulate)
 
 
@@ -69,4 +77,4 @@ def _demo(options: argparse.Namespace) -> int:
 def _simulate(options: argparse.Namespace) -> int:
     from simulator.run import main
 
-    return main(options.site, options.scenario, options.speed, options.seed)
+    return main(options.site, options.scenario, options.speed, options.seed, options.port)

@@ -61,8 +61,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def local_time(at_ns: int | None) -> str:
-    """A time of the journal in the machine's time zone, to the millisecond."""
+    """A time of the journal in the machine's time zone, which it names, to the millisecond."""
     if at_ns is None:
         return "-"
     moment = datetime.fromtimestamp(at_ns / 1e9, UTC).astimezone()
-    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{at_ns // 1_000_000 % 1000:03d}"
+    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{at_ns // 1_000_000 % 1000:03d}" + moment.strftime("%z")

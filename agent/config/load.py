@@ -70,7 +70,7 @@ def state_dir(path: FilePath) -> FilePath:
         document = parse(read_text(file, str(file)), str(file), lambda text, _: text)
         found = (as_mapping(document.value.get("agent")) or {}).get("state_dir")
         if isinstance(found, str):
-            return FilePath(found)
+            return (path if path.is_dir() else path.parent) / found
     return FilePath(Agent.model_fields["state_dir"].default)
 
 

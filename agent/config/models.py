@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, SerializeAsAny, StringConstraints, model_validator
 
 from agent.config.base import DestinationBase, DeviceBase
-from agent.config.fields import Duration, Id, Size, Strict
+from agent.config.fields import Duration, Id, PathText, Size, Strict
 
 Sector = Literal["chemical", "coal", "metal_mine", "oil_gas", "tailings", "dust", "metallurgy", "other"]
 Language = Literal["zh-CN", "en"]
@@ -92,8 +92,10 @@ class Agent(Strict):
     """This gateway."""
 
     name: Id = Field(description="name of the gateway, unique within the site", examples=["gw1"])
-    state_dir: str = Field(
-        "/var/lib/davy", min_length=1, description="directory of journal and state", examples=["/var/lib/davy"]
+    state_dir: PathText = Field(
+        "/var/lib/davy",
+        description="directory of journal and state; a relative one is beside the configuration file",
+        examples=["/var/lib/davy"],
     )
 
 

@@ -81,6 +81,7 @@ class LanedDestination:
             "kind": self._kind,
             "state": "up" if states <= {"up"} else "down" if "down" in states else "connecting",
             "waiting": max((lane.waiting for lane in self.lanes.values()), default=0),
+            "last_error": next((text for lane in self.lanes.values() if (text := lane.status()["error"])), None),
             "lanes": {name.value: lane.status() for name, lane in self.lanes.items()},
         }
 
