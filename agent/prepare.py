@@ -7,7 +7,7 @@ should not carry the holes. The child sends the finished parts through a pipe.
 import os
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from agent.core.records import canonical_json
 from agent.core.tags import Tag
 from rules.build import RuleSet, build
 from rules.model import RuleBase
+from rules.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ def prepare(path: Path) -> Prepared:
     """Load and validate; ConfigError with every problem."""
     loaded = load(path)
     rules = build(cast("Sequence[RuleBase]", loaded.config.rules), {tag.id: tag for tag in loaded.tags}, live=True)
+    rules = replace(rules, settings=Settings(max_hidden=float(loaded.config.hiding.max_hidden.rstrip("%")) / 100))
     settings = loaded.secrets.mask_all(loaded.config.model_dump(mode="json", exclude_defaults=True, exclude={"rules"}))
     fields = configuration_fields(rules, loaded.tags, settings)
     if loaded.acceptances:
@@ -48,6 +50,7 @@ def configuration_fields(rules: RuleSet, tags: Sequence[Tag], settings: dict[str
     return {
         "rules_version": rules.version,
         "rules": rules.to_fields(),
+        "rules_settings": rules.settings.to_fields(),
         "tags": [tag.to_fields() for tag in tags],
         "settings": settings,
     }

@@ -6,6 +6,7 @@ from typing import Final
 
 from agent.core.events import Priority
 from agent.core.tags import Tag
+from rules.check_hiding import check_hiding
 from rules.check_joint import check_joint
 from rules.check_windows import check_windows
 from rules.conditions.stale import Config as StaleRule
@@ -37,6 +38,7 @@ def check(rules: Sequence[RuleBase], tags: Sequence[Tag] | Mapping[str, Tag], *,
             by_tag.setdefault(tag.id, []).append(rule)
     for tag_id, limits in by_tag.items():
         findings.extend(_of_tag(limits, known[tag_id]))
+    findings.extend(check_hiding(rules))
     return findings
 
 
