@@ -1,4 +1,4 @@
-"""Laws of hiding: an end and a name for each, no normal while active, restarts change nothing (spec/rules.md A2-A4, G1)."""
+"""Laws of hiding: an end and a name for each, no normal while active, restarts change nothing."""
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
