@@ -26,7 +26,18 @@ class Watch(Subject):
 
     __slots__ = (
         *("condition", "delay_due_ns", "delay_from_ns", "followers", "high", "is_by_bad", "is_faulted", "is_flag"),
-        *("is_in_fault", "is_new", "is_overdue", "is_standing", "low", "off_delay_ns", "on_bad", "on_delay_ns", "reading", "rule"),
+        *(
+            "is_in_fault",
+            "is_new",
+            "is_overdue",
+            "is_standing",
+            "low",
+            "off_delay_ns",
+            "on_bad",
+            "on_delay_ns",
+            "reading",
+            "rule",
+        ),
         "truth",
     )
 
