@@ -116,7 +116,7 @@ class Engine:
         self._advance(now_ns)
         return self._work.take_events()
 
-    def set_fault(self, tag: str, is_in_fault: bool) -> None:  # noqa: FBT001 -- one fact of one tag
+    def set_fault(self, tag: str, is_in_fault: bool) -> None:
         """The fault alarm of a tag came or went (Q6); what looks at the tag sees it when the step ends (C6, C7)."""
         self._wiring.set_fault(self._work, tag, is_in_fault=is_in_fault)
 

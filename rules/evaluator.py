@@ -70,14 +70,8 @@ class Evaluator:
                 watch.is_by_bad = False
             if watch.alarm.is_active:
                 watch.alarm.extreme = condition.worse(watch.value, watch.alarm.extreme)
-        elif condition.meet_bad(value, quality, t_ns):
-            truth = watch.truth = True
-            self._note_true(watch)
         else:
-            truth = watch.judge_bad(at_ns)
-            if condition.sees_bad and truth is not None:
-                watch.truth = truth
-                watch.value = condition.value
+            truth = self._judge_bad(watch, value, quality, at_ns, t_ns)
         self._settle(watch, truth, at_ns)
         watch.is_new = False
         due_ns = condition.due_ns
@@ -89,6 +83,19 @@ class Evaluator:
             watch.rearm()
         else:
             watch.close()
+
+    def _judge_bad(self, watch: Watch, value: float, quality: int, at_ns: int, t_ns: int) -> bool | None:
+        """What a bad reading makes of a rule (Q4, Q5)."""
+        condition = watch.condition
+        if condition.meet_bad(value, quality, t_ns):
+            watch.truth = True
+            self._note_true(watch)
+            return True
+        truth = watch.judge_bad(at_ns)
+        if condition.sees_bad and truth is not None:
+            watch.truth = truth
+            watch.value = condition.value
+        return truth
 
     def conclude(self, watch: Watch, truth: bool, at_ns: int) -> None:
         """What is no reading has made the condition true or false."""
