@@ -189,7 +189,8 @@ class Pipeline:
             # No await between the two: what waits was stamped before the step, what comes later is stamped after it.
             batches, step_ns = self.inbox.take(), self._clock.take_step()
             if batches:
-                await self._apply(await self._append(batches, urgent=False))
+                marked = [self._engine.mark(batch) for batch in batches]  # Q8: recorded and forwarded as 105
+                await self._apply(await self._append(marked, urgent=False))
             if step_ns:
                 log.warning("UTC was stepped", extra={"step_s": step_ns / 1e9})
                 await self._note("clock", {"step": step_ns})

@@ -21,7 +21,7 @@ from rules.clocks import CODE as CLOCK
 from rules.clocks import Clocks
 from rules.evaluator import Evaluator
 from rules.faults import Faults, watched
-from rules.maintenance import marked
+from rules.maintenance import mark, marked
 from rules.plan import Plan
 from rules.snapshot import Image, decode, encode
 from rules.subject import AlarmView, Subject
@@ -320,8 +320,12 @@ class Engine:
 
     @property
     def in_maintenance(self) -> frozenset[str]:
-        """Tags whose readings are to be journaled as 105 (Q8)."""
+        """Tags whose readings are to be journaled as 105 (Q8); :meth:`mark` does it."""
         return frozenset(self._work.life.concealed.tags)
+
+    def mark(self, batch: Batch) -> Batch:
+        """The batch as it is to be journaled: readings of tags in maintenance at its time are 105 (Q8)."""
+        return mark(batch, self._work.life) if self._work.life.concealed.tags else batch
 
     def adopt(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Without a snapshot: take states from journaled alarm events (G1), any number of each alarm, in order."""

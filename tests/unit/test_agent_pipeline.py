@@ -225,6 +225,43 @@ async def test_no_tick_is_written_before_the_start_is_on_record() -> None:
     assert journal.kinds() == ["start", "READINGS", "activated"]
 
 
+def qualities(journal: FakeJournal) -> list[int]:
+    batches = [record.batch for record in journal.records if record.batch is not None]
+    return [0 if each.quality is None else each.quality[0] for each in batches]
+
+
+async def test_q8_readings_of_a_tag_in_maintenance_are_journaled_raw_as_105_until_its_end() -> None:
+    """Q8: from the next batch on; the first reading after the end is good again and is evaluated at once."""
+    journal, clock = FakeJournal(), VirtualClock(START_NS)
+    async with running(journal, clock, HIGH) as pipeline:
+        pipeline.inbox.put(batch(START_NS, 20.0))
+        await pipeline.act("maintenance", {"tag": "T1", "reason": "bump test", "actor": "wang"})
+        clock.advance(SECOND_NS)
+        pipeline.inbox.put(batch(clock.now_ns(), 95.0))
+        await pipeline.settle()
+        assert "activated" not in [r.fields["transition"] for r in journal.records if r.fields.get("alarm") == "T1-h"]
+        await pipeline.act("end_maintenance", {"tag": "T1", "actor": "wang"})
+        clock.advance(SECOND_NS)
+        pipeline.inbox.put(batch(clock.now_ns(), 95.0))
+        await pipeline.settle()
+    assert qualities(journal) == [0, 105, 0]
+    assert [record.batch.values[0] for record in journal.records if record.batch is not None] == [20.0, 95.0, 95.0]
+    assert [r.fields["transition"] for r in journal.records if r.fields.get("alarm") == "T1-h"] == ["activated"]
+
+
+async def test_q8_maintenance_that_runs_out_while_nothing_comes_marks_no_reading_after_it() -> None:
+    """Q8 and T5: a reading at the very end is still 105, one after it is not, though no timer was fired between."""
+    journal, clock = FakeJournal(), VirtualClock(START_NS)
+    async with running(journal, clock, HIGH) as pipeline:
+        end_ns = START_NS + 60 * SECOND_NS
+        await pipeline.act("maintenance", {"tag": "T1", "until": end_ns, "reason": "test", "actor": "wang"})
+        pipeline.inbox.put(batch(end_ns, 95.0))
+        pipeline.inbox.put(batch(end_ns + 1, 95.0))
+        await pipeline.settle()
+    assert qualities(journal) == [105, 0]
+    assert [r.fields["transition"] for r in journal.records if r.fields.get("alarm") == "T1-h"] == ["activated"]
+
+
 async def test_a_note_that_cannot_be_written_fails_for_its_asker_only() -> None:
     journal, clock = FakeJournal(), VirtualClock(START_NS)
     async with running(journal, clock, HIGH) as pipeline:
