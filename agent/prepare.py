@@ -36,13 +36,18 @@ def prepare(path: Path) -> Prepared:
     """Load and validate; ConfigError with every problem."""
     loaded = load(path)
     rules = build(cast("Sequence[RuleBase]", loaded.config.rules), {tag.id: tag for tag in loaded.tags}, live=True)
-    rules = replace(rules, settings=Settings(max_hidden=float(loaded.config.hiding.max_hidden.rstrip("%")) / 100))
+    rules = replace(rules, settings=_rules_settings(loaded.config))
     settings = loaded.secrets.mask_all(loaded.config.model_dump(mode="json", exclude_defaults=True, exclude={"rules"}))
     fields = configuration_fields(rules, loaded.tags, settings)
     if loaded.acceptances:
         fields["acceptances"] = {acceptance.name: acceptance.to_fields() for acceptance in loaded.acceptances}
     text = canonical_json(fields)
     return Prepared(loaded.config, loaded.tags, rules, text)
+
+
+def _rules_settings(config: Config) -> Settings:
+    max_hidden = float(config.hiding.max_hidden.rstrip("%")) / 100
+    return Settings(max_hidden=max_hidden, blind_after_ns=config.site.blind_after.ns)
 
 
 def configuration_fields(rules: RuleSet, tags: Sequence[Tag], settings: dict[str, Any]) -> dict[str, Any]:

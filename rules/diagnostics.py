@@ -1,5 +1,6 @@
 """What Davy says of its own watching: blind rules, hidden alarms, chattering, floods (spec/rules.md Q7, A4, A11)."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -30,10 +31,10 @@ def some(names: Iterable[str]) -> str:
 class Blindness:
     """Rules that are unknown or held, since when, and which of them for too long (Q7)."""
 
-    __slots__ = ("_after_ns", "_raise", "blind", "dark")
+    __slots__ = ("_raise", "after_ns", "blind", "dark")
 
     def __init__(self, after_ns: int, raise_: Raise) -> None:
-        self._after_ns = after_ns
+        self.after_ns = after_ns
         self._raise = raise_
         self.dark: dict[str, int] = {}
         """By rule: since when it has said neither true nor false."""
@@ -43,7 +44,7 @@ class Blindness:
     def due_of(self, rule: str) -> int | None:
         """When a rule becomes blind if nothing comes."""
         since_ns = self.dark.get(rule)
-        return None if since_ns is None or rule in self.blind else since_ns + self._after_ns
+        return None if since_ns is None or rule in self.blind else since_ns + self.after_ns
 
     def fire(self, rule: str, at_ns: int) -> None:
         """The time has come."""
@@ -101,8 +102,9 @@ class Concealed:
         """Tags in maintenance."""
         self._is_on = False
 
-    def install(self, urgent: frozenset[str], gas: Mapping[str, frozenset[str]]) -> None:
-        """The critical and high alarms, and the alarms of each gas tag."""
+    def install(self, settings: Settings, urgent: frozenset[str], gas: Mapping[str, frozenset[str]]) -> None:
+        """The limits in force, the critical and high alarms, and the alarms of each gas tag."""
+        self._settings = settings
         self._urgent = urgent
         self._gas = gas
 
@@ -158,16 +160,20 @@ class Bursts:
 
     def __init__(self, raise_: Raise) -> None:
         self._raise = raise_
-        self.chatters: dict[str, Burst] = {}
+        self.chatters: OrderedDict[str, Burst] = OrderedDict()
+        """By alarm, in the order of their newest activations."""
         self.flood = flood()
 
     def count(self, alarm: str, at_ns: int, *, annunciated: bool) -> None:
         """An alarm was activated."""
         if alarm.startswith("davy:") and not alarm.endswith(FAULT_SUFFIX):
             return
+        self._forget(at_ns)
         burst = self.chatters.get(alarm)
         if burst is None:
             burst = self.chatters[alarm] = chatter()
+        else:
+            self.chatters.move_to_end(alarm)
         if burst.add(at_ns):
             message = {
                 "zh-CN": f"报警 {alarm} 抖动：1 分钟内触发 {burst.count} 次",
@@ -195,9 +201,10 @@ class Bursts:
         burst.end(at_ns)
         self._raise(name, None, at_ns)
 
-    def forget(self, at_ns: int) -> None:
+    def _forget(self, at_ns: int) -> None:
         """Drop what no longer counts, so that memory does not grow with every alarm that ever was."""
-        self.chatters = {alarm: burst for alarm, burst in self.chatters.items() if not burst.is_idle(at_ns)}
+        while self.chatters and self.chatters[alarm := next(iter(self.chatters))].is_idle(at_ns):
+            del self.chatters[alarm]
 
     def shift(self, step_ns: int) -> None:
         """UTC stepped (T8)."""
@@ -206,7 +213,7 @@ class Bursts:
 
     def to_row(self) -> list[Any]:
         """For a snapshot."""
-        return [self.flood.to_row(), [[alarm, self.chatters[alarm].to_row()] for alarm in sorted(self.chatters)]]
+        return [self.flood.to_row(), [[alarm, burst.to_row()] for alarm, burst in self.chatters.items()]]
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""

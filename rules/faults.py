@@ -62,7 +62,7 @@ def watched(rules: Iterable[RuleBase], tags: Mapping[str, Tag], settings: Settin
     for tag in sorted(set(worst) - named):
         facts = tags.get(tag) or Tag(tag)
         priority = Priority.HIGH if worst[tag] is Priority.CRITICAL else worst[tag]
-        after_ns = getattr(facts, "fault_after_ns", None) or max(
+        after_ns = facts.fault_after_ns or max(
             settings.fault_floor_ns, settings.fault_polls * (facts.poll_ns or _QUIET_NS)
         )
         found[tag] = Health(tag, facts.name, facts.device or "", after_ns, priority, now_ns)

@@ -75,6 +75,7 @@ class Lifecycle:
     def install(self, settings: Settings, tags_of: Mapping[str, tuple[tuple[str, str | None], ...]]) -> None:
         """Other watches have come; ``tags_of``: id and kind of each rule's tags."""
         self.settings = settings
+        self.blindness.after_ns = settings.blind_after_ns
         watches = self._work.watches
         self.rivals.connect(watches)
         urgent = (Priority.CRITICAL, Priority.HIGH)
@@ -84,6 +85,7 @@ class Lifecycle:
                 if kind == "gas":
                     gas.setdefault(tag, set()).add(rule)
         self.concealed.install(
+            settings,
             frozenset(rule for rule, watch in watches.items() if watch.profile.priority in urgent),
             {tag: frozenset(rules) for tag, rules in gas.items()},
         )
@@ -339,7 +341,6 @@ class Lifecycle:
             self.blindness.fire(name, at_ns)
         elif kind == COUNT:
             self.bursts.fire(name, at_ns)
-            self.bursts.forget(at_ns)
         elif (subject := self.find(name)) is not None:
             if kind == RE_ALARM:
                 subject.re_alarm_due_ns = None

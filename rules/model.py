@@ -2,7 +2,7 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Self
 
@@ -142,9 +142,9 @@ class RuleBase(Strict):
             return self.re_alarm.ns or None
         return settings.re_alarm_critical_ns if self.priority is Priority.CRITICAL else None
 
-    def in_zone(self, zone: str) -> Self:
-        """The rule with the site's time zone where it needs one and names none."""
-        del zone
+    def at_site(self, zone: str, shifts: Sequence[str]) -> Self:
+        """The rule with the site's time zone and starts of shifts where it needs them and names none."""
+        del zone, shifts
         return self
 
     def text_unit(self, tag: Tag) -> str | None:

@@ -78,13 +78,13 @@ def _write(shift: "Shift", words: "Words", options: argparse.Namespace) -> int:
 
 def _site(options: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
     """Time zone and starts of shifts of the site; UTC and the usual ones where there is no configuration."""
+    from agent.config.fields import SHIFT_STARTS
     from agent.config.load import load
-    from agent.report.shift import STARTS
 
     if not options.config.exists():
-        return "UTC", STARTS
+        return "UTC", SHIFT_STARTS
     site = load(options.config).config.site
-    return site.timezone, tuple(getattr(site, "shifts", None) or STARTS)
+    return site.timezone, site.shifts
 
 
 def _period(options: argparse.Namespace, zone: str, starts: tuple[str, ...]) -> tuple[int, int]:

@@ -38,6 +38,9 @@ class TagBase(Strict):
     over_range_latch: bool = Field(
         default=False, description="gas: once over range, high and high_high stay true until a person resets them"
     )
+    fault_after: Duration | None = Field(
+        None, description="bad or missing for this long raises its fault alarm; default three polls, at least 10s"
+    )
     report_change: float | str | None = Field(
         None, description='smallest change that is forwarded: a number, or a share of the range such as "0.1%"'
     )
@@ -48,6 +51,13 @@ class TagBase(Strict):
         if limits is not None and not limits[0] < limits[1]:
             raise ValueError(f"expected low < high, found {limits[0]}..{limits[1]}")
         return limits
+
+    @field_validator("fault_after")
+    @classmethod
+    def _takes_time(cls, duration: Duration | None) -> Duration | None:
+        if duration is not None and duration.ns == 0:
+            raise ValueError("expected a time above zero")
+        return duration
 
     @model_validator(mode="after")
     def _change_is_a_number(self) -> Self:
@@ -78,6 +88,7 @@ class DeviceBase(Strict):
             source=self.source,
             location=config.location,
             over_range_latch=config.over_range_latch,
+            fault_after_ns=None if config.fault_after is None else config.fault_after.ns,
             report_change=smallest_change(config.report_change, config.range),
         )
 

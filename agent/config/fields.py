@@ -38,6 +38,12 @@ def _beside(text: str, info: ValidationInfo) -> str:
     return text if not context else str(Path(context["directory"]) / text)
 
 
+TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+"""A local time of day, such as ``08:00``."""
+
+SHIFT_STARTS: Final = ("08:00", "20:00")
+"""When shifts start where nobody says."""
+
 PathText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_beside)]
 """The path of a file; a relative one is beside the configuration file."""
 

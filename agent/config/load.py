@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, Field
 
@@ -15,7 +15,7 @@ from agent.config.document import as_mapping, parse, read_text
 from agent.config.errors import ConfigError, Position, Problem, Text, show_found, show_path
 from agent.config.explain import Fault, unknown_key
 from agent.config.fields import Duration, Strict
-from agent.config.models import LISTS, SECTIONS, Agent, Config
+from agent.config.models import LISTS, SECTIONS, Agent, Config, Site
 from agent.config.parts import Parts
 from agent.config.presets import Acceptance
 from agent.config.secrets import Secrets
@@ -134,13 +134,14 @@ class _Load:
         parts.faults += checks.duplicates(data, self._sources.position)
         tags = checks.known_tags(data, devices)
         written = presets.write_out(entries, tags)
-        presets.set_zone(written, getattr(sections["site"], "timezone", None))
+        site = cast("Site | None", sections["site"])
+        presets.set_site(written, site)
         if self._sources.is_complete:
             parts.faults += written.faults
         config = self._config(sections, devices, written.rules, destinations)
         if self._sources.is_complete:
             parts.faults += checks.rule_findings(written, tags, None if config is None else config.journal.keep.ns)
-        if getattr(sections["site"], "require_rationalisation", False):
+        if site is not None and site.require_rationalisation:
             parts.faults += checks.rationalisation(written)
         parts.faults += checks.missing_files(destinations)
         if config is not None:
@@ -168,7 +169,7 @@ class _Load:
         tags = checks.known_tags(data, devices)
         written = presets.write_out(entries, tags)
         site = self._section("site", SECTIONS["site"]) if "site" in data else None
-        presets.set_zone(written, getattr(site, "timezone", None))
+        presets.set_site(written, cast("Site | None", site))
         if self._sources.is_complete:
             parts.faults += [*written.faults, *checks.rule_findings(written, tags, None)]
         self._sources.problems = [problem for problem in self._sources.problems if "${" not in (problem.found or "")]
@@ -279,4 +280,5 @@ def _recorded(tag: RecordedTag) -> Tag:
         source=tag.source,
         location=tag.location,
         over_range_latch=tag.over_range_latch,
+        fault_after_ns=None if tag.fault_after is None else tag.fault_after.ns,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, SerializeAsAny, StringConstraints, model_validator
 
 from agent.config.base import DestinationBase, DeviceBase
-from agent.config.fields import Duration, Id, PathText, Size, Strict
+from agent.config.fields import SHIFT_STARTS, Duration, Id, PathText, Size, Strict, TimeOfDay
 
 Sector = Literal["chemical", "coal", "metal_mine", "oil_gas", "tailings", "dust", "metallurgy", "other"]
 Language = Literal["zh-CN", "en"]
@@ -85,6 +85,12 @@ class Site(Strict):
     )
     restart_gap: Annotated[Duration, AfterValidator(between("1s", "1h"))] = Field(
         Duration("10s"), description="a longer stop makes staleness and delays start anew"
+    )
+    blind_after: Annotated[Duration, AfterValidator(between("1s", "1d"))] = Field(
+        Duration("10min"), description="a rule that can say neither true nor false for this long is blind: an alarm"
+    )
+    shifts: tuple[TimeOfDay, ...] = Field(
+        SHIFT_STARTS, min_length=1, description="when shifts start, local times: reports, and averages by shift"
     )
 
 

@@ -13,6 +13,7 @@ from agent.config.document import as_list, as_mapping
 from agent.config.errors import Path, Text, closest, same, show_found
 from agent.config.explain import Fault
 from agent.config.fields import Id, Strict
+from agent.config.models import Site
 from agent.core.records import canonical_json
 from agent.core.tags import Tag
 
@@ -93,13 +94,14 @@ class Written:
     """Rule and key of the warnings that a preset means to have."""
 
 
-def set_zone(written: Written, zone: str | None) -> None:
-    """Shifts start in the site's time zone (spec/rules.md C5)."""
-    if zone is None:
+def set_site(written: Written, site: Site | None) -> None:
+    """Shifts start at the site's times in its time zone, where a rule says nothing else (spec/rules.md C5)."""
+    if site is None:
         return
     from rules.model import RuleBase
 
-    written.rules = [rule.in_zone(zone) if isinstance(rule, RuleBase) else rule for rule in written.rules]
+    zone, shifts = site.timezone, site.shifts
+    written.rules = [rule.at_site(zone, shifts) if isinstance(rule, RuleBase) else rule for rule in written.rules]
 
 
 def write_out(entries: Sequence[BaseModel | None], tags: Sequence[Tag]) -> Written:

@@ -76,13 +76,15 @@ class Tag:
     location: str | None = None
     over_range_latch: bool = False
     """Gas: once over range, high and high_high stay true until a person resets them (Q4)."""
+    fault_after_ns: int | None = None
+    """Bad or missing for so long, it is in fault (Q6); None: three polls, at least 10 s."""
     report_change: float | None = None
     """Readings that differ less from the last one sent are not forwarded (engineering units); None: all are."""
 
     def to_fields(self) -> dict[str, Any]:
         """The tag for the configuration record (JSON types only)."""
         fields: dict[str, Any] = {"id": self.id, "source": self.source.value}
-        for key in ("device", "name", "unit", "kind", "poll_ns", "location", "report_change"):
+        for key in ("device", "name", "unit", "kind", "poll_ns", "location", "fault_after_ns", "report_change"):
             if getattr(self, key) is not None:
                 fields[key] = getattr(self, key)
         if self.over_range_latch:
@@ -116,6 +118,7 @@ class Tag:
             source=Source(fields.get("source", Source.SENSOR)),
             location=fields.get("location"),
             over_range_latch=bool(fields.get("over_range_latch")),
+            fault_after_ns=fields.get("fault_after_ns"),
             report_change=fields.get("report_change"),
         )
 

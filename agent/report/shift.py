@@ -6,11 +6,10 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from agent.config.fields import SHIFT_STARTS
 from agent.core.records import Kind
 from rules.kpi import Figures, Kpi, rating
 
-STARTS: Final = ("08:00", "20:00")
-"""When shifts begin where the site does not say."""
 BIN_NS: Final = 600_000_000_000
 ROWS_MAX: Final = 2_000
 """Most rows of a table; what is left out is counted."""
@@ -110,7 +109,7 @@ def gather(records: Iterable[tuple[Kind, Fields]], start: int, end: int) -> Shif
     return shift
 
 
-def last_shift(now_ns: int, zone: str, starts: Iterable[str] = STARTS) -> tuple[int, int]:
+def last_shift(now_ns: int, zone: str, starts: Iterable[str] = SHIFT_STARTS) -> tuple[int, int]:
     """The last complete shift before ``now_ns``: from and to, ns UTC."""
     tz = ZoneInfo(zone)
     today = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).astimezone(tz).date()

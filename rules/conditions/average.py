@@ -1,12 +1,12 @@
 """Condition ``average``: the time-weighted mean over a window or a shift; STEL and TWA are averages (C5)."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import override
 
-from agent.config.fields import Duration, Strict
+from agent.config.fields import SHIFT_STARTS, Duration, Strict, TimeOfDay
 from agent.core.tags import Tag
 from rules.conditions._average import Average, Bounds, ShiftAverage
 from rules.conditions._shift import ShiftStarts
@@ -21,8 +21,8 @@ MAX_HOLD_NS: Final = 60 * 1_000_000_000
 class Shift(Strict):
     """When shifts start, and what the sum since then is divided by."""
 
-    starts: Sequence[Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]] = Field(
-        min_length=1, description="local times of day", examples=[["08:00", "20:00"]]
+    starts: Sequence[TimeOfDay] | None = Field(
+        None, min_length=1, description="local times of day; default the site's shifts", examples=[["08:00", "20:00"]]
     )
     over: Duration = Field(description="the sum is divided by this", examples=["8h"])
     zone: str | None = Field(None, description="time zone of starts; default the site's, UTC without a site")
@@ -59,11 +59,13 @@ class Config(LimitRule):
         return self
 
     @override
-    def in_zone(self, zone: str) -> Self:
+    def at_site(self, zone: str, shifts: Sequence[str]) -> Self:
         """See :class:`RuleBase`."""
-        if self.shift is None or self.shift.zone is not None:
+        shift = self.shift
+        if shift is None:
             return self
-        return self.model_copy(update={"shift": self.shift.model_copy(update={"zone": zone})})
+        known = {"zone": shift.zone or zone, "starts": shift.starts or tuple(shifts)}
+        return self.model_copy(update={"shift": shift.model_copy(update=known)})
 
     @override
     def make(self, tag: Tag, *, is_live: bool) -> Condition:
@@ -75,7 +77,7 @@ class Config(LimitRule):
         if self.max_hold is not None:
             hold_ns = self.max_hold.ns
         if self.shift is not None:
-            starts = ShiftStarts(self.shift.starts, self.shift.zone or "UTC")
+            starts = ShiftStarts(self.shift.starts or SHIFT_STARTS, self.shift.zone or "UTC")
             return ShiftAverage(bounds, starts, self.shift.over.ns, hold_ns, is_partial=self.partial)
         assert self.window is not None
         return Average(bounds, self.window.ns, hold_ns, is_partial=self.partial)

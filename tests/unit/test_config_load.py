@@ -9,6 +9,9 @@ import pytest
 from agent.config.errors import ConfigError
 from agent.config.fields import Duration
 from agent.config.load import load, load_rules, state_dir
+from agent.core.tags import Tag
+from agent.prepare import prepare
+from rules.settings import Settings
 from tests.support.configs import DEVICE, HEAD, PLANT, RULES, loaded, problem, problems, write
 
 INFLUX = """\
@@ -42,6 +45,32 @@ def test_a_share_of_the_range_becomes_a_number(tmp_path):
     assert loaded(tmp_path, text).tags[0].report_change == pytest.approx(0.06)
     found = problem(tmp_path, PLANT.replace("unit: degC", 'unit: degC, report_change: "1%"'))
     assert "no range" in found.text.en
+
+
+def test_q6_a_tag_may_say_when_it_is_in_fault_and_the_record_keeps_it(tmp_path):
+    level, temp = loaded(tmp_path, PLANT.replace("kind: level", "kind: level, fault_after: 45s")).tags
+    assert (level.fault_after_ns, temp.fault_after_ns) == (45 * 10**9, None)
+    assert Tag.from_fields(level.to_fields()) == level
+    found = problem(tmp_path, PLANT.replace("kind: level", "kind: level, fault_after: 0s"))
+    assert "above zero" in found.text.en
+
+
+def test_c5_averages_by_shift_start_at_the_sites_shifts(tmp_path):
+    shift = "  - {id: twa, tag: T101.temp, condition: average, shift: {over: 8h}, limit: 50, priority: low}\n"
+    assert list(loaded(tmp_path, PLANT + shift).config.rules[-1].shift.starts) == ["08:00", "20:00"]
+    site = "id: s1, timezone: Asia/Shanghai, shifts: ['00:00', '08:00', '16:00']"
+    rule = loaded(tmp_path, PLANT.replace("id: s1", site) + shift).config.rules[-1]
+    assert (list(rule.shift.starts), rule.shift.zone) == (["00:00", "08:00", "16:00"], "Asia/Shanghai")
+    wrong = problem(tmp_path, PLANT.replace("id: s1", "id: s1, shifts: ['8', '20:00']"))
+    assert wrong.path == "site.shifts[0]"
+    assert problem(tmp_path, PLANT.replace("id: s1", "id: s1, shifts: []")).path == "site.shifts"
+
+
+def test_q7_the_site_says_when_a_rule_is_blind_and_the_record_keeps_it(tmp_path):
+    path = write(tmp_path, PLANT.replace("id: s1", "id: s1, blind_after: 90s"))
+    fields = json.loads(prepare(path).configuration)
+    assert Settings.from_fields(fields["rules_settings"]).blind_after_ns == 90 * 10**9
+    assert "expected 1s to 1d" in problem(tmp_path, PLANT.replace("id: s1", "id: s1, blind_after: 500ms")).text.en
 
 
 @pytest.mark.parametrize(("sector", "keep"), [("chemical", "30d"), ("coal", "90d"), ("metal_mine", "90d")])

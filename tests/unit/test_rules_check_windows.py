@@ -70,9 +70,11 @@ def test_c8_a_suspicion_is_diagnostic_unless_set_otherwise():
 
 def test_c5_a_shift_gets_the_sites_time_zone_unless_it_names_one():
     bare, own = rule("average", limit=1, shift=SHIFT), rule("average", limit=1, shift={**SHIFT, "zone": "UTC"})
-    assert bare.in_zone("Asia/Shanghai").shift.zone == "Asia/Shanghai"
-    assert own.in_zone("Asia/Shanghai") == own
-    assert rule("high", limit=1).in_zone("Asia/Shanghai") == rule("high", limit=1)
+    assert bare.at_site("Asia/Shanghai", ["07:00"]).shift.zone == "Asia/Shanghai"
+    assert own.at_site("Asia/Shanghai", ["07:00"]) == own
+    assert rule("high", limit=1).at_site("Asia/Shanghai", ["07:00"]) == rule("high", limit=1)
+    without = rule("average", limit=1, shift={"over": "8h"})
+    assert list(without.at_site("UTC", ["07:00", "19:00"]).shift.starts) == ["07:00", "19:00"]
 
 
 def test_c5_the_loader_gives_shifts_the_sites_time_zone(tmp_path):

@@ -36,6 +36,14 @@ def test_q6_a_tag_is_in_fault_when_its_readings_are_bad_for_three_polls_or_ten_s
     assert of(plant)[-1] == (20, "davy:tag:A:fault", "returned")
 
 
+def test_q6_a_tag_may_say_itself_when_it_is_in_fault():
+    tags = [Tag("A", device="D", poll_ns=S, fault_after_ns=4 * S), *TAGS[1:]]
+    plant = live(*RULES, tags=tags)
+    for at in range(9):
+        poll(plant, at, None if at > 2 else 1, 1, 1)
+    assert of(plant) == [(6, "davy:tag:A:fault", "activated")]
+
+
 def test_q6_the_tags_of_a_dead_device_raise_one_alarm_that_names_them():
     plant = live(*RULES)
     poll(plant, 0, 1, 1, 1)

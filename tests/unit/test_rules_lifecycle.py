@@ -1,5 +1,6 @@
 """Hiding and its ends, exclusive, re-alarm, silence, confirm, floods, blindness (spec/rules.md A3-A11, Q7, Q8)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from agent.core.quality import Quality
 from agent.core.tags import Tag
 from rules.changes import Force
 from rules.engine import Engine
+from rules.settings import Settings
 from tests.support.rules import T0, Plant, S, rule, rule_set
 
 H = 3600
@@ -397,6 +399,20 @@ def test_q7_a_rule_that_is_held_for_ten_minutes_is_blind():
     plant.read(700, 95)
     assert plant.engine.blind == {}
     assert of(plant, "davy:blind")[-1] == (700, "returned", "returned_unacknowledged")
+
+
+def test_q7_and_a4_the_settings_of_a_new_rule_set_are_in_force_at_once():
+    rules = [rule("high", limit=90, id=f"r{i}", priority="high") for i in range(4)]
+    plant = Plant(*rules)
+    plant.signal(50, None)
+    settings = Settings(blind_after_ns=30 * S, max_hidden=0.5, hidden_floor=1)
+    plant.at(5)
+    plant.events += plant.engine.reconfigure(replace(plant.engine.rules, settings=settings), None)
+    plant.at(31)
+    assert of(plant, "davy:blind") == [(31, "activated", "unacknowledged")]
+    for i in range(3):
+        shelve(plant, 40 + i, 600, f"r{i}")
+    assert of(plant, "davy:hidden") == [(42, "activated", "unacknowledged")]
 
 
 def test_q7_stale_and_bad_quality_rules_are_never_blind_and_a_rule_that_never_said_anything_is():
