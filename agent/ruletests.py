@@ -1,6 +1,6 @@
 """Runs rule test files: loads them with the rules they name, plays every test, says what is wrong (davy test)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,6 +13,7 @@ from agent.config.parts import Parts
 from agent.config.sources import yaml_files
 from agent.core.batch import Batch
 from agent.core.tags import Tag
+from agent.scenarios import Scene, SceneError, load_scene
 from drivers.replay import batches
 from rules.build import RuleSet, build
 from rules.model import RuleBase
@@ -23,12 +24,6 @@ from rules.testing.plot import Trace, Tracer, legend, plot
 from rules.testing.runner import Observer, Played, Player, batches_of
 from rules.testing.scope import readers, with_relatives
 from rules.testing.testfile import Case, Given, Suite
-
-ScenarioLoader = Callable[[str, Path], Iterable[Batch]]
-"""Name of a scenario and the test file -> its readings."""
-
-SCENARIO_LOADERS: Final[list[ScenarioLoader]] = []
-"""The simulator puts its own loader in here once it has scenarios for rule tests."""
 
 PLOTS_MAX: Final = 3
 
@@ -52,6 +47,7 @@ class LoadedCase:
     rules_file: RulesFile
     judged: frozenset[str]
     """Alarms whose events must be exactly those expected."""
+    scene: Scene | None = None
 
     @property
     def sole_rule(self) -> str | None:
@@ -62,8 +58,8 @@ class LoadedCase:
         """The readings, from the beginning."""
         if self.case.data is not None:
             return batches(Path(self.case.data), is_sorted=False)
-        if self.case.scenario is not None:
-            return SCENARIO_LOADERS[0](self.case.scenario, self.file)
+        if self.scene is not None:
+            return self.scene.readings(self.case)
         return batches_of(self.case)
 
 
@@ -180,20 +176,28 @@ def _load_file(file: Path, known: dict[Path, RulesFile]) -> Iterator[LoadedCase]
     cases: list[LoadedCase] = []
     for position, case in enumerate(suite.tests):
         line = document.position(("tests", position)).line
-        judged = _judged(case, rules_file)
-        cases.append(LoadedCase(file, line, case, rules_file, judged))
+        scene: Scene | None = None
+        try:
+            scene = load_scene(case, file.parent)
+        except SceneError as error:
+            at = ("tests", position, error.key)
+            place = document.position(at)
+            problems.append(Problem(place, show_path(at), error.text, error.found, error.allowed, error.near))
+        judged = _judged(case, rules_file, scene)
+        cases.append(LoadedCase(file, line, case, rules_file, judged, scene))
         problems += _Checker(document, ("tests", position), cases[-1]).problems()
     if problems:
         raise ConfigError(problems)
     yield from cases
 
 
-def _judged(case: Case, rules_file: RulesFile) -> frozenset[str]:
+def _judged(case: Case, rules_file: RulesFile, scene: Scene | None) -> frozenset[str]:
     named = frozenset(each.alarm for each in case.expected if each.alarm is not None)
     own = frozenset(case.rule)
-    if not own and case.given:
-        own = readers(rules_file.rules, case.given)
-    if not own and not case.given:
+    shown = case.given if scene is None else scene.tags
+    if not own and shown:
+        own = readers(rules_file.rules, shown)
+    if not own and not shown:
         own = frozenset(rule.id for rule in rules_file.rules if rule.enabled)
     return own | named
 
@@ -245,9 +249,10 @@ class _Checker:
 
     def _sources(self) -> Iterator[Problem]:
         case = self._case
-        if case.scenario is not None and not SCENARIO_LOADERS:
-            text = Text("this version has no simulator scenarios for rule tests", "本版本尚不支持仿真场景")
-            yield self._problem(("scenario",), text, show_found(case.scenario))
+        scene = self._loaded.scene
+        if scene is not None and not scene.tags & self._loaded.rules_file.tags.keys():
+            text = Text("the site shows no tag of the rules", "该站点没有规则所用的位号")
+            yield self._problem(("site",), text, show_found(case.site))
         if case.data is not None and not Path(case.data).is_file():
             yield self._problem(("data",), Text("no such file", "文件不存在"), show_found(case.data))
 

@@ -24,6 +24,7 @@ _TABLE: Final[dict[str, str]] = {
     ),
     r"expected report_change above zero, found (.+)": r"report_change 应大于零，现为 \1",
     r"accepted_by and accepted_on belong together": r"accepted_by 与 accepted_on 须同时填写",
+    r"site and scenario belong together": r"site 与 scenario 须同时给出",
     # site, console
     r"expected an IANA time zone, such as (.+)": r"应为 IANA 时区，例如 \1",
     r"expected host:port, such as (.+)": r"应为 主机:端口，例如 \1",

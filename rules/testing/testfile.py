@@ -222,10 +222,13 @@ class Case(Strict):
         default_factory=dict[str, Any], description="signals by tag"
     )
     data: PathText | None = Field(None, description="recorded data (CSV, Parquet) instead of signals")
-    scenario: str | None = Field(None, description="a simulator scenario instead of signals")
+    site: str | None = Field(
+        None, description="a simulated site instead of signals: a ready-made one (tank_farm), or a path beside the file"
+    )
+    scenario: str | None = Field(None, description="the scenario of the site that is played")
     step: Step = Field(Duration("1s"), description="distance of two samples")
     start: str = Field(START, description="when the test begins; recorded data brings its own time")
-    seed: int = Field(1, description="of the noise")
+    seed: int = Field(1, description="of the noise; of a simulated site: its own unless given")
     do: tuple[Annotated[Any, BeforeValidator(_each(parse_action))], ...] = Field((), description="what people do")
     until: TimeText | None = Field(
         None, description="time goes on until then; default: until the last sample, action or expectation"
@@ -245,6 +248,8 @@ class Case(Strict):
         given = [key for key in ("given", "data", "scenario") if getattr(self, key)]
         if len(given) > 1:
             raise ValueError(f"expected one of given, data and scenario; found {' and '.join(given)}")
+        if (self.site is None) != (self.scenario is None):
+            raise ValueError("site and scenario belong together")
         return self
 
     @property

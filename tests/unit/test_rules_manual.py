@@ -10,7 +10,7 @@ from agent.config.load import load, load_rules
 from rules.registry import kinds
 
 DOCS = Path(__file__).parents[2] / "docs"
-EXAMPLES = ("tank_overfill", "h2s_area", "coal_heading")
+EXAMPLES = ("tank_overfill", "h2s_area", "coal_heading", "tank_farm")
 MANUALS = ("rules.md", "rules.zh-CN.md")
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _TAGS = re.compile(r"<!-- tags\n(.*?)-->", re.DOTALL)

@@ -134,7 +134,7 @@ def test_the_same_noise_every_time_and_another_for_another_seed(run):
         ({"step": "0s"}, 3, "expected a step above zero"),
         ({"expects": []}, 3, "unknown key"),
         ({"expect": None}, 3, "required key is missing"),
-        ({"scenario": "leak", "given": None}, 3, "no simulator scenarios"),
+        ({"scenario": "leak", "given": None}, 3, "site and scenario belong together"),
         ({"data": "none.csv", "given": None}, 3, "no such file"),
         ({"data": "none.csv"}, 3, "expected one of given, data and scenario"),
         ({"rule": None, "given": {"T101.level": "1", "T102.level": "1"}, "expect": ["1s activated"]}, 3, "which rule?"),
