@@ -85,7 +85,10 @@ ACTIVE: Final = frozenset({State.UNACKNOWLEDGED, State.ACKNOWLEDGED})
 class Alarm:
     """One alarm's place in the table, and its present occurrence (A5)."""
 
-    __slots__ = ("confirmed", "count", "event", "extreme", "id", "is_silenced", "occurrence", "since_ns", "state")
+    __slots__ = (
+        *("_state", "confirmed", "count", "event", "extreme", "id", "is_active", "is_silenced", "occurrence"),
+        "since_ns",
+    )
 
     def __init__(self, alarm_id: str) -> None:
         self.id = alarm_id
@@ -104,9 +107,15 @@ class Alarm:
         """The horn was stopped since the last activation (A7)."""
 
     @property
-    def is_active(self) -> bool:
-        """The condition holds, delays included."""
-        return self.state in ACTIVE
+    def state(self) -> State:
+        """The table's."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+        self.is_active = state in ACTIVE
+        """The condition holds, delays included. Kept, not derived: it is asked at every reading."""
 
     def enter(self, move: Move, at_ns: int, epoch: str) -> str:
         """Make a move that has a transition; returns the id of its event."""

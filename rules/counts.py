@@ -23,7 +23,8 @@ class Burst:
         self._window_ns = window_ns
         self._starts = starts
         self._ends = ends
-        self._times: deque[int] = deque()
+        # More than that many never matter: while it is on, only the newest ``ends``; before, fewer than ``starts``.
+        self._times: deque[int] = deque(maxlen=max(starts, ends))
         self.is_on = False
 
     @property
@@ -65,7 +66,7 @@ class Burst:
 
     def shift(self, step_ns: int) -> None:
         """UTC stepped (T8)."""
-        self._times = deque(time + step_ns for time in self._times)
+        self._times = deque((time + step_ns for time in self._times), self._times.maxlen)
 
     def to_row(self) -> list[Any]:
         """The counts for a snapshot."""
@@ -74,7 +75,7 @@ class Burst:
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""
         self.is_on = row[0]
-        self._times = deque(row[1])
+        self._times = deque(row[1], self._times.maxlen)
 
 
 def chatter() -> Burst:

@@ -60,7 +60,7 @@ class Evaluator:
             quality = _NAN
         watch.quality = quality
         watch.reading = value if is_finite else None
-        condition = watch.condition
+        condition, alarm = watch.condition, watch.alarm
         if watch.followers:
             self.agenda.touch(watch.followers)
         if quality < FIRST_BAD:
@@ -68,15 +68,14 @@ class Evaluator:
             watch.value = condition.value
             if truth:
                 watch.is_by_bad = False
-            if watch.alarm.is_active:
-                watch.alarm.extreme = condition.worse(watch.value, watch.alarm.extreme)
+            if alarm.is_active:
+                alarm.extreme = condition.worse(watch.value, alarm.extreme)
         else:
             truth = self._judge_bad(watch, value, quality, at_ns, t_ns)
         self._settle(watch, truth, at_ns)
         watch.is_new = False
-        due_ns = condition.due_ns
-        if due_ns is not None:
-            self.timers.set(due_ns, watch.rule.id, STALE)
+        if watch.is_timed and (due_ns := condition.due_ns) is not None:
+            self.timers.set(due_ns, alarm.id, STALE)
         if condition.is_derived:
             return  # every reading counts: the band is never open
         if quality == 0 and not watch.exercise:
@@ -166,24 +165,29 @@ class Evaluator:
     def _settle(self, watch: Watch, truth: bool | None, at_ns: int) -> None:
         """Delays (A1), then the table (A2). Unknown acts on delays as a bad reading under hold does."""
         is_active = watch.alarm.is_active
-        self._watch_over(watch, truth, at_ns)
-        if truth is None:
-            if is_active:
-                watch.delay_due_ns = None  # the off-delay starts anew at the first reading that proves it false
-        elif truth == is_active:
+        if truth is None or watch.is_flag or self.life.blindness.dark:
+            self._watch_over(watch, truth, at_ns)
+        if truth == is_active:
             watch.delay_due_ns = None  # what ran has been contradicted
             watch.is_overdue = watch.is_standing = watch.is_by_bad = False
+        elif truth is None:
+            if is_active:
+                watch.delay_due_ns = None  # the off-delay starts anew at the first reading that proves it false
         elif truth:
-            if watch.delay_due_ns is None:
-                watch.is_standing = watch.is_new
-            if watch.on_delay_ns == 0 or watch.is_overdue:
-                self._change(watch, Input.TRUE, at_ns)
-            elif watch.delay_due_ns is None:
-                self._delay(watch, at_ns, watch.on_delay_ns)
+            self._rise(watch, at_ns)
         elif watch.off_delay_ns == 0:
             self._change(watch, Input.FALSE, at_ns)
         elif watch.delay_due_ns is None:
             self._delay(watch, at_ns, watch.off_delay_ns)
+
+    def _rise(self, watch: Watch, at_ns: int) -> None:
+        """True, and the alarm is not active."""
+        if watch.delay_due_ns is None:
+            watch.is_standing = watch.is_new
+        if watch.on_delay_ns == 0 or watch.is_overdue:
+            self._change(watch, Input.TRUE, at_ns)
+        elif watch.delay_due_ns is None:
+            self._delay(watch, at_ns, watch.on_delay_ns)
 
     def _watch_over(self, watch: Watch, truth: bool | None, at_ns: int) -> None:
         """What is suppressed by it is looked at (A4), and whether it can tell at all (Q7)."""
@@ -191,14 +195,14 @@ class Evaluator:
         if watch.is_flag:
             life.touch(watch.rule.id)
         if truth is not None:
-            if life.blindness.dark:
-                life.blindness.see(watch.rule.id, at_ns)
+            if watch.alarm.id in life.blindness.dark:
+                life.blindness.see(watch.alarm.id, at_ns)
         elif not watch.condition.sees_bad:
             life.darken(watch.rule.id, at_ns)
 
     def _delay(self, watch: Watch, at_ns: int, delay_ns: int) -> None:
         watch.set_delay(at_ns, delay_ns)
-        self.timers.set(at_ns + delay_ns, watch.rule.id, DELAY)
+        self.timers.set(at_ns + delay_ns, watch.alarm.id, DELAY)
 
     def _change(self, watch: Watch, change: Input, at_ns: int) -> None:
         """The condition, delays included, has changed."""

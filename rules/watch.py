@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from agent.core.quality import Quality, is_bad
 from agent.core.tags import Tag
-from rules.conditions.base import CLOSED
+from rules.conditions.base import CLOSED, Condition
 from rules.joint import Joint
 from rules.messages import Texts
 from rules.model import OnBad, RuleBase
@@ -31,6 +31,7 @@ class Watch(Subject):
             "is_new",
             "is_overdue",
             "is_standing",
+            "is_timed",
             "low",
             "off_delay_ns",
             "on_bad",
@@ -45,6 +46,8 @@ class Watch(Subject):
         super().__init__(rule.id, _profile(rule, tag))
         self.rule = rule
         self.condition = rule.make_from({tag.id: tag} if tags is None else tags, is_live=is_live)
+        self.is_timed = type(self.condition).due_ns is not Condition.due_ns
+        """Its condition may turn true by itself."""
         self.on_bad = rule.on_bad
         self.on_delay_ns = rule.on_delay.ns
         self.off_delay_ns = rule.off_delay.ns

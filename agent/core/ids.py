@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import uuid
 from typing import Final
 
 _RANDOM_BITS: Final = 74
@@ -16,7 +15,8 @@ def _uuid7(time_ms: int, low: int) -> str:
     value |= (low >> 62) << 64
     value |= 0b10 << 62
     value |= low & (1 << 62) - 1
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def new_id(now_ns: int) -> str:
