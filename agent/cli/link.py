@@ -36,7 +36,7 @@ def socket_path(options: argparse.Namespace) -> Path:
     from agent.config.load import state_dir
 
     beside = state_dir(options.config) / "davy.sock"
-    return beside if beside.exists() else SYSTEM_SOCKET
+    return SYSTEM_SOCKET if SYSTEM_SOCKET.exists() and not beside.exists() else beside
 
 
 def ask(path: Path, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
