@@ -38,7 +38,26 @@ class Recording:
         return self.path / "journal" if (self.path / "journal" / "segments").is_dir() else self.path
 
 
-def replay(recording: Recording, rules: Sequence[RuleBase] | None, tags: Sequence[Tag]) -> Iterator[dict[str, Any]]:
+@dataclass(slots=True)
+class Tally:
+    """What a replay has read; "no alarm" and "nothing read" must not look alike."""
+
+    readings: int = 0
+    late: int = 0
+    """Readings at or before their tag's last time: they change no alarm (spec/rules.md T2)."""
+    events: int = 0
+
+    def add(self, record: Record | None) -> None:
+        """Count a record's readings."""
+        if record is not None and record.batch is not None:
+            count = len(record.batch.values)
+            self.readings += count
+            self.late += count if record.batch.historical else 0
+
+
+def replay(
+    recording: Recording, rules: Sequence[RuleBase] | None, tags: Sequence[Tag], tally: Tally | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield the alarm events of the recording, in order, with the keys of the alarm payload.
 
     ``rules`` None: those of the journal, as they changed. What only a journal gives an event (seq, cause_seq,
@@ -46,7 +65,10 @@ def replay(recording: Recording, rules: Sequence[RuleBase] | None, tags: Sequenc
     """
     source = _source(recording)
     engine = source.engine(rules, tags)
+    tally = tally or Tally()
     for record, events in source.feed([engine]):
+        tally.add(record)
+        tally.events += len(events[0])
         if record is not None:
             source.follow(record)
         for event in events[0]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,11 +82,22 @@ def _events(
     rules: "tuple[Sequence[RuleBase], Sequence[Tag]] | None",
     bar: ProgressBar,
 ) -> int:
-    from agent.replay import replay
+    from agent.replay import Tally, replay
 
-    for event in replay(recording, *(rules or (None, ()))):
+    tally = Tally()
+    for event in replay(recording, *(rules or (None, ())), tally):
         bar.clear()
         print(json.dumps(event, ensure_ascii=False, sort_keys=True) if options.json else _human(event))
+    bar.clear()
+    numbers = (tally.readings, tally.events, tally.late)
+    print(
+        pick(
+            "{} readings, {} events; {} readings were out of order and changed no alarm".format(*numbers),
+            "{} 个读数,{} 个事件;{} 个读数时间乱序,未改变任何报警".format(*numbers),
+        )
+        + (pick(" (--sort puts them in order)", "(--sort 可先排序)") if tally.late else ""),
+        file=sys.stderr,
+    )
     return OK
 
 
