@@ -62,7 +62,7 @@ class Actions:
         if kind not in _ALARM:
             return _rejected(alarm_id, "unknown_action", subject)
         event = action.get("event")
-        if kind == "acknowledge" and self._work.late.knows(alarm_id, event):
+        if self._late_event(subject, action) is not None:
             return _done(alarm_id, subject)
         if event is not None and event != subject.alarm.event:
             return _rejected(alarm_id, "superseded", subject)
@@ -84,13 +84,23 @@ class Actions:
         if kind in _SITE:
             _SITE[kind][1](self, action, at_ns, why)
             return
-        if kind == "acknowledge" and self._work.late.knows(outcome.alarm, action.get("event")):
-            self._work.late.acknowledge(self._work.watches[outcome.alarm], str(action["event"]), at_ns, why)
-            return
         subjects = [self._life.find(outcome.alarm)] if outcome.alarm else self._sounding()
+        late = self._late_event(subjects[0], action) if subjects else None
+        if late is not None:
+            self._work.late.acknowledge(self._work.watches[outcome.alarm], late, at_ns, why)
+            return
         for subject in subjects:
             if subject is not None:
                 _ALARM[kind][1](self, subject, action, at_ns, why)
+
+    def _late_event(self, subject: Subject | None, action: Mapping[str, Any]) -> str | None:
+        """What was found late and is acknowledged (T2): what the action names, or what is listed for a normal alarm."""
+        if subject is None or action["kind"] != "acknowledge":
+            return None
+        alarm, event = subject.alarm.id, action.get("event")
+        if event is None and subject.shown is State.NORMAL:
+            return self._work.late.oldest(alarm)
+        return event if self._work.late.knows(alarm, event) else None
 
     def _sounding(self) -> list[Subject]:
         return [each for each in self._life.subjects() if _sounds(each)]

@@ -294,8 +294,9 @@ class Engine:
         return [subject.view() for subject in self._subjects()]
 
     def standing(self) -> list[AlarmView]:
-        """The alarms that are not normal, or hidden."""
-        return [subject.view() for subject in self._subjects() if subject.shown is not State.NORMAL]
+        """The alarms that are not normal, or hidden; then what was found late of others and waits for a person (T2)."""
+        standing = [subject.view() for subject in self._subjects() if subject.shown is not State.NORMAL]
+        return [*standing, *self._work.late.standing(self._work.watches)]
 
     @property
     def hidden(self) -> int:
@@ -311,7 +312,7 @@ class Engine:
     @property
     def found_late(self) -> Mapping[str, str]:
         """What was found in data that came late and nobody has acknowledged yet (T2): event id and alarm."""
-        return self._work.late.pending
+        return {event: found.alarm for event, found in self._work.late.pending.items()}
 
     @property
     def waiting(self) -> list[str]:

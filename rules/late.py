@@ -5,17 +5,17 @@ ends. Each stretch in which one was true is then one event ``found_late`` with `
 occurrence of its own, named by its own id, which a person acknowledges. The alarm of the rule stays where it is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Final
 
 from agent.core.batch import Batch
-from agent.core.events import AlarmEvent, Transition
+from agent.core.events import AlarmEvent, State, Transition
 from agent.core.quality import FIRST_BAD
 from rules.alarm import Move
 from rules.conditions.base import Condition
 from rules.plan import Plan
-from rules.subject import Why
+from rules.subject import AlarmView, Why
 from rules.watch import Watch
 
 KINDS: Final = frozenset({"high", "high_high", "low", "low_low", "state", "average"})
@@ -32,6 +32,16 @@ class Stretch:
     to_ns: int
     extreme: float | None
     quality: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found late and waits for a person."""
+
+    alarm: str
+    from_ns: int
+    extreme: float | None
+    quality: int | None
 
 
 class _Run:
@@ -100,12 +110,35 @@ class Late:
         self.make: Callable[[Watch], Condition]
         """Makes a rule's condition, empty; the engine's."""
         self._runs: dict[str, tuple[Watch, _Run]] = {}
-        self._pending: dict[str, str] = {}
+        self._pending: dict[str, Found] = {}
 
     @property
-    def pending(self) -> Mapping[str, str]:
-        """Found late and not yet acknowledged: the event's id and its alarm, oldest first."""
+    def pending(self) -> Mapping[str, Found]:
+        """Found late and not yet acknowledged, by the event's id, oldest first."""
         return self._pending
+
+    def oldest(self, alarm: str) -> str | None:
+        """The event that has waited longest for a person, of one alarm."""
+        return next((event for event, found in self._pending.items() if found.alarm == alarm), None)
+
+    def standing(self, watches: Mapping[str, Watch]) -> Iterator[AlarmView]:
+        """What people see of it while the alarm itself is normal: one view per alarm, with the oldest event."""
+        told: set[str] = set()
+        for event, found in self._pending.items():
+            watch = watches.get(found.alarm)
+            if watch is None or found.alarm in told or watch.shown is not State.NORMAL:
+                continue
+            told.add(found.alarm)
+            yield replace(
+                watch.view(),
+                state=State.RETURNED_UNACKNOWLEDGED,
+                event=event,
+                since=found.from_ns,
+                value=found.extreme,
+                extreme=found.extreme,
+                quality=found.quality,
+                message=_late(watch.profile.texts.at(found.extreme)),
+            )
 
     @property
     def is_pending(self) -> bool:
@@ -136,7 +169,7 @@ class Late:
 
     def _tell(self, watch: Watch, run: _Run, stretch: Stretch, at_ns: int) -> None:
         found = watch.move(Move(watch.alarm.state, Transition.FOUND_LATE), at_ns, self._epoch, Why(run.seq))
-        self._pending[found.id] = watch.alarm.id
+        self._pending[found.id] = Found(watch.alarm.id, stretch.from_ns, stretch.extreme, stretch.quality)
         while len(self._pending) > PENDING_MAX:
             del self._pending[next(iter(self._pending))]
         self._say(
@@ -159,7 +192,7 @@ class Late:
 
     def knows(self, alarm: str, event: str | None) -> bool:
         """An action that names this event means something that was found late and not yet acknowledged."""
-        return event is not None and self._pending.get(event) == alarm
+        return event is not None and event in self._pending and self._pending[event].alarm == alarm
 
     def acknowledge(self, watch: Watch, event: str, at_ns: int, why: Why) -> None:
         """A person has seen it; the alarm of the rule stays where it is."""
@@ -170,7 +203,7 @@ class Late:
     def adopt(self, fields: Mapping[str, Any]) -> bool:
         """Without a snapshot, from a journaled event; False: it is not about something found late."""
         if fields["transition"] == Transition.FOUND_LATE:
-            self._pending[fields["id"]] = fields["alarm"]
+            self._pending[fields["id"]] = Found(fields["alarm"], fields["from"], fields["extreme"], fields["quality"])
             return True
         is_seen = fields["transition"] == Transition.ACKNOWLEDGED and fields["event"] in self._pending
         return is_seen and bool(self._pending.pop(fields["event"]))
@@ -178,11 +211,11 @@ class Late:
     def to_fields(self) -> dict[str, Any]:
         """For a snapshot; the running step's conditions are in it only while that step lasts."""
         runs: Sequence[Any] = [[rule, run.to_row()] for rule, (_, run) in self._runs.items()]
-        return {"pending": self._pending, "runs": runs}
+        return {"pending": {event: astuple(found) for event, found in self._pending.items()}, "runs": runs}
 
     def from_fields(self, fields: Mapping[str, Any], watches: Mapping[str, Watch]) -> None:
         """The inverse of :meth:`to_fields`."""
-        self._pending = dict(fields["pending"])
+        self._pending = {event: Found(*found) for event, found in fields["pending"].items()}
         for rule, row in fields["runs"]:
             self._begin(watches[rule])[1].from_row(row)
 

@@ -75,6 +75,31 @@ def test_t2_what_was_found_late_waits_for_a_person_over_restarts():
     assert fresh.found_late == {}
 
 
+def test_t2_what_was_found_late_stands_until_a_person_has_seen_it_one_after_the_other():
+    plant = Plant(HIGH)
+    history(plant, 100, (10, 99), (11, 1), (20, 97), (21, 1))
+    plant.at(100)
+    plant.restored()
+    first, second = (event.id for event in plant.events)
+    (view,) = plant.engine.standing()
+    assert (view.id, view.event, view.state, view.active) == ("h", first, "returned_unacknowledged", False)
+    assert (view.since, view.extreme, "补传" in view.message["zh-CN"]) == (T0 + 10 * S, 99, True)
+    assert plant.act("acknowledge", 101, "h") == "done"  # without an event: the one that is listed
+    assert [each.event for each in plant.engine.standing()] == [second]
+    fresh = Engine(plant.engine.rules, epoch="0")
+    fresh.adopt([event.to_fields() for event in plant.events])
+    assert fresh.standing() == plant.engine.standing()
+    plant.read(102, 95)
+    (view,) = plant.engine.standing()  # the alarm itself comes first
+    assert view.active
+    assert plant.act("acknowledge", 103, "h") == "done"
+    plant.read(104, 50)
+    assert [each.event for each in plant.engine.standing()] == [second]
+    assert plant.act("acknowledge", 105, "h") == "done"
+    assert plant.engine.standing() == []
+    assert plant.act("acknowledge", 106, "h") == "wrong_state"
+
+
 def test_t2_a_step_that_is_cut_or_interrupted_tells_the_same():
     rows = [(10 + i, value) for i, value in enumerate([50, 91, 95, 92, 91, 50, 99])]
     rules = (HIGH, rule("state", values=[95], id="s"))
