@@ -1,10 +1,11 @@
 """Rules over recorded data or over a journal: the same engine as live, fed from files (davy replay)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from agent.core.batch import Layout
 from agent.core.events import AlarmEvent
 from agent.core.records import Kind, Record
 from agent.core.tags import Tag
@@ -29,6 +30,8 @@ class Recording:
     path: Path
     is_sorted: bool = False
     progress: Progress | None = None
+    seen: set[str] = field(default_factory=set[str])
+    """The tags that it has, once a file has been replayed (of a journal: none)."""
 
     @property
     def journal(self) -> Path | None:
@@ -126,7 +129,11 @@ class _Source:
     def records(self) -> Iterable[Record]:
         """What is fed to the engines."""
         recording = self.recording
+        layout: Layout | None = None
         for batch in batches(recording.path, is_sorted=recording.is_sorted, progress=recording.progress):
+            if batch.layout is not layout:
+                layout = batch.layout
+                recording.seen.update(layout.tags)
             yield Record(0, Kind.READINGS, batch=batch)
 
     def takes(self, place: int, record: Record) -> bool:

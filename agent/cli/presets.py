@@ -105,14 +105,30 @@ def _show(preset: "Preset") -> None:
         rows = [[name, *(_cell(row.get(column)) for column in columns)] for name, row in preset.rows.items()]
         table([preset.row or "", *columns], rows)
     print(f"\n{pick('rules', '规则')}")
-    head = [pick("name", "名称"), pick("condition", "条件"), pick("limit", "限值"), pick("units", "单位")]
-    rows = [
-        (rule.name, rule.keys["condition"], _amount(rule.keys.get("limit")), " ".join(rule.units) or "-")
-        for rule in preset.rules
-    ]
-    table(head, rows)
+    _show_rules(preset)
     print()
     _warn()
+
+
+def _show_rules(preset: "Preset") -> None:
+    """What an engineer must know to write a test: the limit, and all that decides when it comes and goes."""
+    texts = [("limit", "限值"), ("deadband", "回差"), ("on_delay", "报警延时"), ("off_delay", "恢复延时")]
+    texts += [("priority", "优先级"), ("latch", "锁存")]
+    head = [pick("name", "名称"), pick("condition", "条件"), *(pick(key, zh) for key, zh in texts)]
+    rows = [
+        (
+            rule.name,
+            rule.keys["condition"],
+            *(_key(rule.keys.get(key)) for key, _ in texts),
+            " ".join(rule.units) or "-",
+        )
+        for rule in preset.rules
+    ]
+    table([*head, pick("units", "单位")], rows)
+
+
+def _key(value: Any) -> str:
+    return pick("yes", "是") if value is True else pick("no", "否") if value is False else _amount(value)
 
 
 def _columns(preset: "Preset") -> list[str]:

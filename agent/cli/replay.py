@@ -59,14 +59,28 @@ def _replay(options: argparse.Namespace) -> int:
     recording = Recording(options.data, options.sort, bar)
     rules = None if options.rules is None else _rules(options.rules)
     try:
-        if options.diff is not None:
-            return _diff(options, recording, rules)
-        return _events(options, recording, rules, bar)
+        is_diff = options.diff is not None
+        code = _diff(options, recording, rules) if is_diff else _events(options, recording, rules, bar)
+        bar.clear()
+        if rules is not None and recording.journal is None:
+            _tell_unread(rules[0], recording)
+        return code
     except ReplayError as error:
         bar.clear()
         return fail(str(error), str(error))
     finally:
         bar.clear()
+
+
+def _tell_unread(rules: "Sequence[RuleBase]", recording: "Recording") -> None:
+    """No alarm for want of data must not look like no alarm."""
+    wanted = {tag for rule in rules if rule.enabled for tag in rule.inputs}
+    if missing := ", ".join(sorted(wanted - recording.seen)):
+        path = recording.path
+        fail(
+            f"{path} has no reading of {missing}: their rules were not tried",
+            f"{path} 中没有 {missing} 的数据，其规则未经检验",
+        )
 
 
 def _rules(path: Path) -> "tuple[Sequence[RuleBase], Sequence[Tag]]":

@@ -170,8 +170,17 @@ def _compose(text: str, file: str) -> yaml.MappingNode:
 
 def _syntax(detail: str, text: str, line: int) -> Text:
     lines = text.splitlines()
-    is_tab = 0 < line <= len(lines) and "\t" in lines[line - 1]
-    hint = ("; indent with spaces, not tabs", "；请用空格缩进，不要用制表符") if is_tab else ("", "")
+    near = "".join(lines[max(0, line - 2) : line])  # what is wrong shows only after it
+    hint = ("", "")
+    if 0 < line <= len(lines) and "\t" in lines[line - 1]:
+        hint = ("; indent with spaces, not tabs", "；请用空格缩进，不要用制表符")
+    elif "：" in near:
+        hint = ("; a full-width colon ： is no colon: write ': '", "；全角冒号 ： 无效，应为半角冒号加空格")
+    elif "mapping values" in detail:
+        hint = (
+            "; keys of one entry begin in the same column, and a text with ': ' stands in quotes",
+            "；同一条目的各键须左对齐，含“: ”的文本须加引号",
+        )
     return Text(f"YAML syntax: {detail}{hint[0]}", f"YAML 语法错误：{detail}{hint[1]}")
 
 

@@ -36,6 +36,10 @@ _WRONG_TYPE: Final = Text("wrong type", "类型错误")
 _NOT_ALLOWED: Final = Text("not allowed here", "此处不允许该值")
 _RANGE: Final = Text("out of range", "超出范围")
 _LENGTH: Final = Text("wrong length", "长度错误")
+_NO_VALUE: Final = Text(
+    "unknown key without a value; a number is written 10.5, and a text with commas or colons stands in quotes",
+    "未知且没有值的键；小数写作 10.5，含逗号或冒号的文本须加引号",
+)
 _NUMBER: Final = Text("a number", "数字")
 _INTEGER: Final = Text("a whole number", "整数")
 _BOOLEAN: Final = Text("true or false", "true 或 false")
@@ -114,6 +118,8 @@ def _fault(detail: ErrorDetails, inner: Path, prefix: Path, model: type[BaseMode
     if kind == "missing":
         return Fault(path, Text("required key is missing", "缺少必需的键"))
     if kind == "extra_forbidden":
+        if value is None:
+            return Fault(path, _NO_VALUE, show_found(path[-1]), is_key=True)
         return unknown_key(path, keys_at(model, inner[:-1]))
     found = "***" if inner and inner[-1] in _SECRET_KEYS else show_found(value)
     context: dict[str, Any] = dict(detail.get("ctx", {}))

@@ -121,6 +121,7 @@ class _Load:
         self._data = self._sources.data
 
     def run(self) -> Loaded:
+        self._refuse_rules_file()
         self._unknown_keys([*SECTIONS, *LISTS])
         sections = {key: self._section(key, model) for key, model in SECTIONS.items()}
         self._read_tables()
@@ -183,16 +184,24 @@ class _Load:
         entries = parts.items("rules", data.get("rules"), parts.rule)
         recorded = parts.items("tags", data.get("tags"), lambda fields, path: parts.section(RecordedTag, fields, path))
         tags = [_recorded(tag) for tag in recorded if tag is not None]
-        # Recorded data may hold any tag: what the file does not describe is known by name only.
-        listed = {item.get("id") for _, item in checks.mappings(data.get("tags"))}
-        named = dict.fromkeys([*checks.tags_named(entries), *presets.tags_used(entries)])
-        tags += [Tag(name) for name in named if name not in listed]
+        if not data.get("tags"):
+            # Recorded data may hold any tag: without a list it is known by name only; with one, a slip is found.
+            tags = [Tag(name) for name in dict.fromkeys([*checks.tags_named(entries), *presets.tags_used(entries)])]
         written = presets.write_out(entries, tags)
         parts.faults += checks.duplicates(data, self._sources.position)
         if self._sources.is_complete and None not in recorded:
             parts.faults += [*written.faults, *checks.rule_findings(written, tags, None)]
         self._finish()
         return tuple(rule for rule in written.rules if rule is not None), tuple(tags)
+
+    def _refuse_rules_file(self) -> None:
+        """A rules file instead of a davy.yaml is one mistake: its tags would only fill the screen with others."""
+        if {"rules", "tags"} <= self._data.keys() and not self._data.keys() & {"site", "agent", "devices"}:
+            text = Text(
+                "a rules file, not a configuration: davy test and davy replay check it; -c: davy.yaml or a directory",
+                "这是规则文件而不是完整配置：用 davy test、davy replay 校验；-c 应为 davy.yaml 或目录",
+            )
+            raise ConfigError([Problem(self._sources.position(("tags",), is_key=True), "tags", text)])
 
     def _unknown_keys(self, allowed: Sequence[str]) -> None:
         self._parts.faults += [unknown_key((key,), allowed) for key in self._data if key not in allowed]

@@ -238,4 +238,11 @@ def _number(node: Node) -> Node:
 def _expected(what: str, found: Token) -> ExpressionError:
     text = "the end" if found.kind is Word.END else repr(found.text)
     text_zh = "结尾" if found.kind is Word.END else f"“{found.text}”"
-    return ExpressionError(found.place, f"expected {what}, found {text}", f"此处不应为{text_zh}")
+    hint, hint_zh = _hint(found)
+    return ExpressionError(found.place, f"expected {what}, found {text}{hint}", f"此处不应为{text_zh}{hint_zh}")
+
+
+def _hint(found: Token) -> tuple[str, str]:
+    if found.kind is Word.NAME and found.text not in _KEYWORDS and found.text.lower() in _KEYWORDS:
+        return f"; write {found.text.lower()}", f"；应写作 {found.text.lower()}"
+    return "", ""

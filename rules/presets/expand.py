@@ -127,14 +127,22 @@ def _expand_tag(use: Use, preset: Preset, place: int, tag: Tag, result: Expansio
     wanted = [template for template in preset.rules if values.fits(template)]
     fitting = [template for template in wanted if _unit_fits(template, tag)]
     if not fitting:
-        units = sorted({unit for template in wanted for unit in template.units})
-        why = f"its limits are in {', '.join(units)}" if units else "none for these parameters"
-        why_zh = f"其限值单位为 {'、'.join(units)}" if units else "所选参数下没有规则"
-        message = f"preset {preset.id} has no rule for tag {tag.id}: {why}"
-        message_zh = f"预设 {preset.id} 没有适用于位号 {tag.id} 的规则：{why_zh}"
-        result.troubles.append(Trouble(at, message, message_zh, tag.unit, ", ".join(units)))
+        result.troubles.append(_no_rule(use, preset, place, tag, wanted))
     for template in fitting:
         _make(use, preset, template, values, result)
+
+
+def _no_rule(use: Use, preset: Preset, place: int, tag: Tag, wanted: Sequence[Template]) -> Trouble:
+    at = ("tags", place)
+    message = f"preset {preset.id} has no rule for tag {tag.id}: "
+    message_zh = f"预设 {preset.id} 没有适用于位号 {tag.id} 的规则："
+    units = ", ".join(sorted({unit for template in wanted for unit in template.units}))
+    if units:
+        return Trouble(at, f"{message}its limits are in {units}", f"{message_zh}其限值单位为 {units}", tag.unit, units)
+    given = ", ".join(f"{name}: {value}" for name, value in use.given.items())
+    why = f"it has no limit for {given or 'these parameters'}; davy presets show {preset.id} prints what it has"
+    why_zh = f"参数 {given or '如此'} 时没有限值；davy presets show {preset.id} 列出全部数值"
+    return Trouble(at, message + why, message_zh + why_zh)
 
 
 def _unit_fits(template: Template, tag: Tag) -> bool:

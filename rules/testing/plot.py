@@ -7,6 +7,7 @@ from typing import Final
 
 from agent.core.events import AlarmEvent
 from agent.core.quality import FIRST_BAD
+from rules.conditions.time_to_limit import Config as TimeToLimitRule
 from rules.engine import Engine
 from rules.testing.notation import show_time
 
@@ -26,11 +27,12 @@ _MARKS: Final = {
     "ended": "E",
 }
 _OTHER: Final = "*"
+_HORIZONS_SHOWN: Final = 2
 
 
 @dataclass(slots=True)
 class Trace:
-    """What a rule compared, step by step. Values are None before the first and while the reading is bad."""
+    """What a rule compared, step by step. Values are None while unknown: before the first, or the reading is bad."""
 
     rule: str
     limit: float | None = None
@@ -44,6 +46,7 @@ class Tracer:
 
     def __init__(self, rules: Sequence[str]) -> None:
         self.traces = {rule: Trace(rule) for rule in rules}
+        self._horizons: dict[str, float | None] = {}
 
     def look(self, engine: Engine, at_ns: int, events: Sequence[AlarmEvent]) -> None:
         """See Observer."""
@@ -54,9 +57,22 @@ class Tracer:
             trace = self.traces.get(view.id)
             if trace is not None:
                 is_bad = view.quality is not None and view.quality >= FIRST_BAD
-                trace.limit = view.limit
+                ahead_s = self._ahead_s(engine, view.id)
+                trace.limit = view.limit if ahead_s is None else ahead_s
                 trace.times.append(at_ns)
-                trace.values.append(None if is_bad else view.value)
+                trace.values.append(None if is_bad or view.value is None else _within(view.value, ahead_s))
+
+    def _ahead_s(self, engine: Engine, name: str) -> float | None:
+        """The horizon of a rule that compares a time with it, seconds; None for the others."""
+        if name not in self._horizons:
+            rule = next((rule for rule in engine.rules.rules if rule.id == name), None)
+            self._horizons[name] = rule.horizon.s if isinstance(rule, TimeToLimitRule) else None
+        return self._horizons[name]
+
+
+def _within(value: float, ahead_s: float | None) -> float:
+    """A time far beyond its horizon would leave no room in the picture for the rest."""
+    return value if ahead_s is None else min(value, _HORIZONS_SHOWN * ahead_s)
 
 
 def plot(trace: Trace, start_ns: int, *, width: int = WIDTH, height: int = HEIGHT) -> str:
@@ -65,9 +81,9 @@ def plot(trace: Trace, start_ns: int, *, width: int = WIDTH, height: int = HEIGH
     if not numbers:
         return ""
     low, high = _scale([*numbers, *([] if trace.limit is None else [trace.limit])])
-    labels = [_label(low + (high - low) * row / (height - 1)) for row in range(height)]
+    labels = [_label(low + (high - low) * row / (height - 1), high - low) for row in range(height)]
     if trace.limit is not None:
-        labels[_row(trace.limit, low, high, height)] = f"limit {_label(trace.limit)}"
+        labels[_row(trace.limit, low, high, height)] = f"limit {_label(trace.limit, high - low)}"
     margin = max(len(label) for label in labels)
     columns = max(1, width - margin - 2)
     first_ns, last_ns = trace.times[0], trace.times[-1]
@@ -99,7 +115,8 @@ def plot(trace: Trace, start_ns: int, *, width: int = WIDTH, height: int = HEIGH
 def legend(trace: Trace) -> str:
     """What the letters under the picture say."""
     names = dict.fromkeys(event.transition.value for event in trace.events)
-    return "  ".join(f"{_MARKS.get(name, _OTHER)} {name}" for name in names)
+    unknown = ["x bad or not known yet"] if None in trace.values else []
+    return "  ".join([*(f"{_MARKS.get(name, _OTHER)} {name}" for name in names), *unknown])
 
 
 def _scale(numbers: Sequence[float]) -> tuple[float, float]:
@@ -120,5 +137,5 @@ def _column(at_ns: int, first_ns: int, last_ns: int, columns: int) -> int:
     return min(columns - 1, max(0, (at_ns - first_ns) * (columns - 1) // (last_ns - first_ns)))
 
 
-def _label(value: float) -> str:
-    return f"{value:.4g}"
+def _label(value: float, span: float) -> str:
+    return f"{0.0 if abs(value) < 1e-9 * span else value:.4g}"

@@ -228,7 +228,9 @@ def test_tags_of_a_rules_file_are_checked_against_its_rules(tmp_path):
         load_rules(write(tmp_path, RULES + tags))
     with pytest.raises(ConfigError, match=r"tags\[0\]\.rnage: unknown key.*did you mean range"):
         load_rules(write(tmp_path, RULES + tags.replace("range", "rnage")))
-    _, known = load_rules(write(tmp_path, RULES + tags.replace("10]", "12]")))
+    with pytest.raises(ConfigError, match=r"rules\[1\]\.tag: unknown tag; found \"T101\.temp\""):
+        load_rules(write(tmp_path, RULES + tags.replace("10]", "12]")))
+    _, known = load_rules(write(tmp_path, RULES + tags.replace("10]", "12]") + "  - {id: T101.temp}\n"))
     assert known[0].poll_ns == 10**9
 
 

@@ -175,7 +175,7 @@ def test_exposure_over_15_minutes_and_over_the_shift():
     assert limits(without) == {"twa": 2, "excursion": 6, "peak": 10}
     assert without.origins["G1:exposure.stel_twa.peak"].confidence == "L"
     (trouble,) = use("exposure.stel_twa", gas("mg/m3"), gas="H2S").troubles
-    assert "none for these parameters" in trouble.message
+    assert "it has no limit for gas: H2S" in trouble.message
 
 
 def test_the_places_of_aq1029_are_those_of_the_table():
