@@ -169,12 +169,15 @@ class Alarm:
         return self.state if move is None else move.state
 
     def to_row(self) -> list[Any]:
-        """The alarm for a snapshot."""
-        flags = [self.confirmed, self.is_silenced]
-        return [self.state, self.occurrence, self.event, self.since_ns, self.extreme, self.count, *flags]
+        """The alarm for a snapshot; nothing where nothing ever happened to it."""
+        if self.count == 0:
+            return []
+        row: list[Any] = [self.state, self.occurrence, self.event, self.since_ns, self.extreme, self.count]
+        return [*row, self.confirmed, self.is_silenced] if self.confirmed or self.is_silenced else row
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""
-        state, self.occurrence, self.event, self.since_ns, self.extreme, self.count = row[:6]
-        self.confirmed, self.is_silenced = row[6:]
-        self.state = State(state)
+        if row:
+            state, self.occurrence, self.event, self.since_ns, self.extreme, self.count = row[:6]
+            self.confirmed, self.is_silenced = row[6:] or (0, False)
+            self.state = State(state)

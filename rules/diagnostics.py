@@ -8,6 +8,7 @@ from agent.core.events import Priority
 from rules.counts import CHATTER_FROM, FLOOD_FROM, Burst, chatter, flood
 from rules.internal import Notice
 from rules.settings import Settings
+from rules.snapshot import packed
 
 BLIND: Final = "davy:blind"
 HIDDEN: Final = "davy:hidden"
@@ -78,7 +79,7 @@ class Blindness:
 
     def to_row(self) -> list[Any]:
         """For a snapshot."""
-        return [sorted(self.dark.items()), sorted(self.blind)]
+        return [packed(sorted(self.dark.items())), sorted(self.blind)]
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""
@@ -150,7 +151,8 @@ class Concealed:
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""
-        self._hidden, self.tags, self._is_on = dict.fromkeys(row[0]), dict.fromkeys(row[1]), row[2]
+        self._hidden, self._is_on = dict.fromkeys(row[0]), row[2]
+        self.tags.update(dict.fromkeys(row[1]))  # in place: the health of tags looks at it too
 
 
 class Bursts:
@@ -213,12 +215,12 @@ class Bursts:
 
     def to_row(self) -> list[Any]:
         """For a snapshot."""
-        return [self.flood.to_row(), [[alarm, burst.to_row()] for alarm, burst in self.chatters.items()]]
+        return [self.flood.to_row(), packed([alarm, *burst.to_row()] for alarm, burst in self.chatters.items())]
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""
         self.flood.from_row(row[0])
-        for alarm, burst in row[1]:
+        for alarm, *burst in row[1]:
             self.chatters[alarm] = chatter()
             self.chatters[alarm].from_row(burst)
 

@@ -23,7 +23,7 @@ from rules.evaluator import Evaluator
 from rules.faults import Faults, watched
 from rules.maintenance import mark, marked
 from rules.plan import Plan
-from rules.snapshot import Image, decode, encode
+from rules.snapshot import Image, decode, encode, packed
 from rules.subject import AlarmView, Subject
 from rules.watch import Watch
 from rules.wiring import Wiring
@@ -347,7 +347,7 @@ class Engine:
         watches = ((rule, watch.to_row()) for rule, watch in self._work.watches.items())
         life = self._work.life
         extra = {
-            "inputs": self._wiring.to_rows(),
+            "inputs": packed(self._wiring.to_rows()),
             "agenda": self._work.agenda.places(),
             "life": life.to_fields(),
             "late": self._work.late.to_fields(),

@@ -208,12 +208,10 @@ class Faults:
             health.last_ns += step_ns
             health.floor_ns += step_ns
 
-    def to_rows(self) -> list[list[Any]]:
+    def to_rows(self) -> Iterable[list[Any]]:
         """For a snapshot."""
-        return [
-            [each.tag, each.device, each.last_ns, each.quality, each.fault, each.floor_ns]
-            for each in self._tags.values()
-        ]
+        for each in self._tags.values():
+            yield [each.tag, each.device, each.last_ns, each.quality, each.fault, each.floor_ns]
 
     def from_rows(self, rows: list[list[Any]]) -> None:
         """The inverse of :meth:`to_rows`."""

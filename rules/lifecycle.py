@@ -5,44 +5,24 @@ The evaluator asks it at three places: after each event, when a timer of its kin
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from agent.core.events import AlarmEvent, Priority, State, Transition
 from rules.adopting import follow_holds
-from rules.alarm import SHOWN_AGAIN, Input, Move
+from rules.alarm import Input, Move
 from rules.diagnostics import CHATTER, FLOOD, Blindness, Bursts, Concealed
 from rules.faults import Faults
-from rules.hiding import BEGUN, OVER, Hold, Origin
+from rules.flags import EXPIRED, Flags, due_ns_of
 from rules.internal import Internal, Notice
 from rules.rivals import Rivals
 from rules.settings import Settings
+from rules.snapshot import packed
 from rules.subject import Subject, Why
-from rules.timers import BLIND, COUNT, FAULT, HIDING, RE_ALARM, Timers
+from rules.timers import BLIND, COUNT, FAULT, HIDING, RE_ALARM
 from rules.watch import Watch
+from rules.work import Work
 
-EXPIRED: Final = "expired"
-"""``cause`` of the end of a hiding whose time is up."""
 _FAULTS: Final = "davy:faults"
-
-
-class Work(Protocol):
-    """What it needs of the evaluator."""
-
-    watches: dict[str, Watch]
-    timers: Timers
-    cause_seq: int | None
-
-    def move(self, subject: Subject, change: Input, at_ns: int, why: Why) -> None:
-        """Follow the table."""
-        ...
-
-    def tell(self, subject: Subject, move: Move, at_ns: int, why: Why, previous: State | None = None) -> None:
-        """Make a move that has a transition."""
-        ...
-
-    def say(self, event: AlarmEvent) -> None:
-        """Hand on an event that was held back."""
-        ...
 
 
 class Lifecycle:
@@ -59,10 +39,9 @@ class Lifecycle:
         self.concealed = Concealed(settings, self.raise_)
         self.bursts = Bursts(self.raise_)
         self.rivals = Rivals()
+        self.flags = Flags(work, settings, self.rivals, self.concealed)
         self.faults: Faults | None = None
         """None: no fault alarms (``davy replay --rules``)."""
-        self.overrun: dict[str, None] = {}
-        """Alarms whose suppression took too long: their flag must go before it may suppress again (A4)."""
         self.waiting: dict[str, Any] = {}
         """Rules that keep their old form until their alarm is normal (G2), with that old form; the engine's."""
         self.released: dict[str, None] = {}
@@ -74,7 +53,7 @@ class Lifecycle:
 
     def install(self, settings: Settings, tags_of: Mapping[str, tuple[tuple[str, str | None], ...]]) -> None:
         """Other watches have come; ``tags_of``: id and kind of each rule's tags."""
-        self.settings = settings
+        self.settings = self.flags.settings = settings
         self.blindness.after_ns = settings.blind_after_ns
         watches = self._work.watches
         self.rivals.connect(watches)
@@ -191,59 +170,11 @@ class Lifecycle:
             subject.re_alarm_due_ns = None
         elif fields["transition"] == Transition.ACKNOWLEDGED:
             self._start_re_alarm(subject, int(fields["time"]))
-        self._note_hidden(subject, int(fields["time"]))
-
-    # ---- flags
+        self.flags.note_hidden(subject, int(fields["time"]))
 
     def find(self, alarm: str) -> Subject | None:
         """The alarm of that id."""
         return self._work.watches.get(alarm) or self.internals.get(alarm) or self.strangers.get(alarm)
-
-    def hide(self, subject: Subject, hold: Hold, at_ns: int) -> None:
-        """Set a flag and tell it; a hold that begins later is only kept."""
-        previous = subject.shown
-        subject.put_hold(hold)
-        if hold.is_in_force:
-            why = Why(self._work.cause_seq, actor=hold.actor, by=hold.by, reason=hold.reason, until=hold.until_ns)
-            self._work.tell(subject, Move(subject.alarm.state, BEGUN[hold.flag]), at_ns, why, previous)
-            self._note_hidden(subject, at_ns)
-        self._set_hiding(subject)
-
-    def show(
-        self, subject: Subject, origin: Origin, at_ns: int, why: Why, transition: Transition | None = None
-    ) -> None:
-        """Take a flag away and tell it; if it was the last, an active alarm is annunciated anew (A3)."""
-        assert subject.holds is not None
-        hold = subject.holds.get(origin)
-        assert hold is not None
-        previous = subject.shown
-        subject.holds.drop(origin)
-        if not hold.is_in_force:
-            return
-        alarm = subject.alarm
-        self._work.tell(subject, Move(alarm.state, transition or OVER[hold.flag]), at_ns, why, previous)
-        if alarm.is_active and not subject.is_hidden:
-            if isinstance(subject, Watch):
-                alarm.extreme = subject.condition.worse(subject.value, None)
-                subject.close()
-            self._work.tell(subject, SHOWN_AGAIN, at_ns, Why(self._work.cause_seq))
-        self._note_hidden(subject, at_ns)
-        self._set_hiding(subject)
-
-    def drop_holds(self, subject: Subject, at_ns: int) -> None:
-        """Its rule is gone: nothing is left to hide."""
-        subject.holds = None
-        self.overrun.pop(subject.alarm.id, None)
-        self.concealed.put(subject.alarm.id, at_ns, is_hidden=False)
-
-    def _note_hidden(self, subject: Subject, at_ns: int) -> None:
-        is_hidden = subject.holds is not None and subject.holds.conceals
-        self.concealed.put(subject.alarm.id, at_ns, is_hidden=is_hidden)
-
-    def _set_hiding(self, subject: Subject) -> None:
-        due_ns = self.due_of(subject.alarm.id, HIDING)
-        if due_ns is not None:
-            self._work.timers.set(due_ns, subject.alarm.id, HIDING)
 
     # ---- the end of a step
 
@@ -268,35 +199,10 @@ class Lifecycle:
             for rule in look:
                 watch = self._work.watches.get(rule)
                 if watch is not None:
-                    self._look_at_rivals(watch, at_ns)
-                    self._look_at_flag(watch, at_ns)
+                    self.flags.look(watch, at_ns)
         held, self._held = self._held, []
         for event in held:
             self._work.say(event)
-
-    def _look_at_rivals(self, watch: Watch, at_ns: int) -> None:
-        worse = self.rivals.worse_than(watch, self._work.watches)
-        hold = watch.holds.get(Origin.EXCLUSIVE) if watch.holds else None
-        if worse is None and hold is not None:
-            self.rivals.release(watch.rule.id)
-            self.show(watch, Origin.EXCLUSIVE, at_ns, Why(self._work.cause_seq, by=hold.by))
-        elif worse is not None and hold is None:
-            self.rivals.suppress(watch.rule.id)
-            tag = worse.rule.tag
-            self.hide(watch, Hold(Origin.EXCLUSIVE, tag, "exclusive", None, by=worse.rule.id), at_ns)
-
-    def _look_at_flag(self, watch: Watch, at_ns: int) -> None:
-        flag = self.rivals.flag_of(watch, self._work.watches)
-        hold = watch.holds.get(Origin.FLAG_RULE) if watch.holds else None
-        rule = watch.rule.id
-        if flag is None:
-            self.overrun.pop(rule, None)
-            if hold is not None:
-                self.show(watch, Origin.FLAG_RULE, at_ns, Why(self._work.cause_seq, by=hold.by))
-        elif hold is None and rule not in self.overrun:
-            until_ns = at_ns + self.settings.suppressed_ns
-            reason = f"suppress_when {flag.rule.id}"
-            self.hide(watch, Hold(Origin.FLAG_RULE, flag.rule.tag, reason, until_ns, by=flag.rule.id), at_ns)
 
     # ---- unknown rules
 
@@ -328,8 +234,7 @@ class Lifecycle:
             return subject.re_alarm_due_ns
         if isinstance(subject, Internal) and subject.until_ns is not None:
             return subject.until_ns
-        following = subject.holds.next if subject.holds else None
-        return None if following is None else following.due_ns
+        return due_ns_of(subject)
 
     def fire(self, name: str, kind: int, at_ns: int) -> None:
         """The time has come."""
@@ -348,7 +253,7 @@ class Lifecycle:
             elif isinstance(subject, Internal) and subject.until_ns is not None:
                 self.end(subject, at_ns, Why(self._work.cause_seq, cause=EXPIRED))
             else:
-                self._end_or_begin(subject, at_ns)
+                self.flags.fire(subject, at_ns)
 
     def end(self, internal: Internal, at_ns: int, why: Why) -> None:
         """Maintenance or an exercise is over."""
@@ -356,20 +261,6 @@ class Lifecycle:
         self.concealed.tags.pop(internal.notice.tag or "", None)
         self.concealed.look(at_ns)
         self.raise_(internal.alarm.id, None, at_ns, why)
-
-    def _end_or_begin(self, subject: Subject, at_ns: int) -> None:
-        hold = subject.holds.next if subject.holds else None
-        if hold is None:
-            return
-        if not hold.is_in_force:
-            self.hide(subject, Hold(hold.origin, hold.actor, hold.reason, hold.until_ns, hold.by), at_ns)
-            return
-        why = Why(self._work.cause_seq, cause=EXPIRED, by=hold.by)
-        if hold.origin is Origin.FLAG_RULE:
-            self.overrun[subject.alarm.id] = None
-            self.show(subject, hold.origin, at_ns, why, Transition.SUPPRESSION_OVERRUN)
-        else:
-            self.show(subject, hold.origin, at_ns, why)
 
     def timers(self) -> Iterable[tuple[str, int]]:
         """Every name and kind that may have a timer."""
@@ -411,15 +302,15 @@ class Lifecycle:
 
     def to_fields(self) -> dict[str, Any]:
         """For a snapshot (JSON types)."""
-        lives = {subject.alarm.id: subject.life_row() for subject in self.subjects()}
+        lives = sorted(each.alarm.id for each in self.subjects() if each.has_life)
         return {
             "internals": [self.internals[name].to_row() for name in sorted(self.internals)],
-            "lives": {alarm: row for alarm, row in sorted(lives.items()) if row},
+            "lives": packed([alarm, *subject.life_row()] for alarm in lives if (subject := self.find(alarm))),
             "blindness": self.blindness.to_row(),
             "concealed": self.concealed.to_row(),
             "bursts": self.bursts.to_row(),
-            "faults": [] if self.faults is None else self.faults.to_rows(),
-            "overrun": sorted(self.overrun),
+            "faults": packed(() if self.faults is None else self.faults.to_rows()),
+            "overrun": sorted(self.flags.overrun),
             "look": sorted(self._look),
             "held": [asdict(event) for event in self._held],
         }
@@ -429,7 +320,7 @@ class Lifecycle:
         for row in fields["internals"]:
             internal = Internal.from_row(row)
             self.internals[internal.alarm.id] = internal
-        for alarm, row in fields["lives"].items():
+        for alarm, *row in fields["lives"]:
             subject = self.find(alarm)
             if subject is not None:
                 subject.take_life(row)
@@ -439,7 +330,7 @@ class Lifecycle:
         self.bursts.from_row(fields["bursts"])
         if self.faults is not None:
             self.faults.from_rows(fields["faults"])
-        self.overrun = dict.fromkeys(fields["overrun"])
+        self.flags.overrun = dict.fromkeys(fields["overrun"])
         self._look = dict.fromkeys(fields["look"])
         self._held = [_event(each) for each in fields["held"]]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-VERSION: Final = 2
+VERSION: Final = 3
 ROWS_AT_ONCE: Final = 256
 
 
@@ -31,14 +31,22 @@ class Image:
 def encode(image: Image) -> bytes:
     """The image as JSON."""
     head = orjson.dumps([VERSION, image.rules_version, image.now_ns, image.evaluated, image.faults, image.extra])
+    return b"".join((head[:-1], b",", _rows(image.watches), b"]"))
+
+
+def packed(rows: Iterable[Any]) -> Any:
+    """Many rows as a part of what :func:`encode` takes: use it where every rule or tag has one."""
+    return orjson.Fragment(_rows(rows))
+
+
+def _rows(rows: Iterable[Any]) -> bytes:
     # In parts: ten thousand rows alive at once would set off a full garbage collection, ten times the work itself; and
     # row by row, each of orjson's buffers would leave a hole in the heap (measured: 27 MB for 8,000 rules).
-    watches = iter(image.watches)
+    waiting = iter(rows)
     parts: list[bytes] = []
-    while part := list(islice(watches, ROWS_AT_ONCE)):
+    while part := list(islice(waiting, ROWS_AT_ONCE)):
         parts.append(orjson.dumps(part)[1:-1])
-    rows = b",".join(parts)
-    return b"".join((head[:-1], b",[", rows, b"]]"))
+    return b"".join((b"[", b",".join(parts), b"]"))
 
 
 def decode(data: bytes, rules_version: str) -> Image:

@@ -122,18 +122,19 @@ class Subject:
             self.holds = Holds()
         self.holds.put(hold)
 
+    @property
+    def has_life(self) -> bool:
+        """It has what :meth:`life_row` keeps."""
+        return bool(self.holds) or self.re_alarm_due_ns is not None
+
     def life_row(self) -> list[Any]:
         """What hides it and what makes it sound again, for a snapshot."""
-        return [] if not self.holds and self.re_alarm_due_ns is None else [self.re_alarm_due_ns, self._hold_rows()]
-
-    def _hold_rows(self) -> list[Any]:
-        return self.holds.to_row() if self.holds else []
+        return [self.re_alarm_due_ns, self.holds.to_row() if self.holds else []]
 
     def take_life(self, row: list[Any]) -> None:
         """The inverse of :meth:`life_row`."""
-        if row:
-            self.re_alarm_due_ns = row[0]
-            self.holds = Holds.from_row(row[1]) if row[1] else None
+        self.re_alarm_due_ns = row[0]
+        self.holds = Holds.from_row(row[1]) if row[1] else None
 
     def shift_life(self, step_ns: int) -> None:
         """UTC stepped (T8)."""

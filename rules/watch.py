@@ -201,15 +201,22 @@ class Watch(Subject):
             self.set_delay(old.delay_from_ns, delay_ns)
 
     def to_row(self) -> list[Any]:
-        """The watch for a snapshot (JSON types)."""
+        """The watch for a snapshot (JSON types); what the flags say is left out."""
         flags = self.is_overdue | self.is_new << 1 | self.is_standing << 2 | self.is_by_bad << 3 | self.exercise << 4
         flags |= (0 if self.truth is None else 1 + self.truth) << 5 | self.is_in_fault << 7
-        alarm, condition = self.alarm.to_row(), self.condition.to_row()
-        return [self.value, self.newest, self.quality, self.delay_from_ns, self.delay_due_ns, flags, alarm, condition]
+        newest = self.newest
+        is_apart = newest is not self.value
+        flags |= is_apart << 8
+        row = [flags, self.condition.to_row(), self.value, self.quality, self.alarm.to_row()]
+        if is_apart:
+            row.append(newest)
+        return row if self.delay_due_ns is None else [*row, self.delay_from_ns, self.delay_due_ns]
 
     def from_row(self, row: list[Any]) -> None:
         """The inverse of :meth:`to_row`."""
-        self.value, self.reading, self.quality, self.delay_from_ns, self.delay_due_ns, flags, alarm, condition = row
+        flags, condition, self.value, self.quality, alarm, *more = row
+        self.reading = more.pop(0) if flags >> 8 else self.value
+        self.delay_from_ns, self.delay_due_ns = more or (0, None)
         self.is_overdue, self.is_new, self.is_standing, self.is_by_bad, self.exercise = (
             bool(flags >> bit & 1) for bit in range(5)
         )

@@ -1,6 +1,6 @@
 """Who looks at whom: the readings of a rule set on their way to its rules, worked out when the rule set comes (T6)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rules.evaluator import Evaluator
@@ -83,9 +83,9 @@ class Wiring:
             heard.is_in_fault = is_in_fault
             work.agenda.touch(heard.followers)
 
-    def to_rows(self) -> list[list[Any]]:
+    def to_rows(self) -> Iterable[list[Any]]:
         """The inputs for a snapshot."""
-        return [self.inputs[tag].to_row() for tag in sorted(self.inputs)]
+        return (self.inputs[tag].to_row() for tag in sorted(self.inputs))
 
     def from_rows(self, rows: list[list[Any]]) -> None:
         """The inverse of :meth:`to_rows`."""
