@@ -1,12 +1,9 @@
 """The running agent: the only module that knows all the others. Stages start top-down and stop bottom-up."""
 
 import asyncio
-import ctypes
-import gc
 import hashlib
 import json
 import logging
-import os
 import signal
 import sqlite3
 import sys
@@ -33,11 +30,11 @@ from agent.journal.writer import JournalWriter
 from agent.logs import set_up_logging
 from agent.people import People, Surroundings
 from agent.pipeline import Pipeline
-from agent.prepare import Prepared, prepare_apart
-from agent.recovery import CONFIGURATION, SNAPSHOT, Recovered, recover, recovery_fields
+from agent.prepare import Prepared, compact_memory, prepare_apart
+from agent.recovery import CONFIGURATION, SNAPSHOT, Recovered, place_cursors, recover, recovery_fields
 from agent.reload import tell_differences
 from agent.status import VERSION, Status, is_ready
-from agent.supervise import Job, stage
+from agent.supervise import Job, give_up_stopping, stage
 from rules.build import RuleSet
 
 log = logging.getLogger("davy.app")
@@ -177,7 +174,7 @@ class App:
                     log.info("running", extra={"devices": len(drivers), "epoch": self._journal.epoch})
                     await stop.wait()
                     health.sd_notify("STOPPING=1")
-                    asyncio.get_running_loop().call_later(STOP_LIMIT_S, _give_up_stopping)
+                    asyncio.get_running_loop().call_later(STOP_LIMIT_S, give_up_stopping)
                 await self._end()
         await self.writer.close()
         self._state.close()
@@ -339,24 +336,6 @@ class App:
         await self.pipeline.note("ended_unknown", {"alarm": alarm, "cause": "not known to this agent"})
 
 
-def place_cursors(destinations: Sequence[DestinationBase], journal: Journal, state: StateStore) -> None:
-    """Give every new destination its place, durably, before anything else is recorded.
-
-    A destination that is new begins at the end or at the oldest record, as it says. When the cursors were lost
-    (``state.db`` is empty and the journal is not), all begin at the oldest: duplicates, never a loss.
-    """
-    were_lost = state.get_item(CONFIGURATION) is None and journal.last_seq > 0
-    for there in destinations:
-        for lane in Lane:
-            if state.get(there.id, lane) is None:
-                is_from_oldest = were_lost or there.start == "oldest"
-                state.put(there.id, lane, journal.oldest_seq - 1 if is_from_oldest else journal.last_seq)
-    try:
-        state.flush()
-    except sqlite3.Error as error:  # a full disk must not keep the agent from starting
-        log.error("cursors of new destinations are not on disk yet", extra={"error": str(error)})
-
-
 def _envelope(config: Config, epoch: str, known: Sequence[Tag], rules: RuleSet) -> Envelope:
     site = config.site
     lon, lat = site.location if site.location is not None else (None, None)
@@ -364,22 +343,6 @@ def _envelope(config: Config, epoch: str, known: Sequence[Tag], rules: RuleSet) 
     state = "synchronised" if is_synchronised() else "unsynchronised"
     tags = {tag.id: tag for tag in known}
     return Envelope(site.id, config.agent.name, place, epoch, tags, rules.version, state)
-
-
-def _give_up_stopping() -> None:
-    for task in asyncio.all_tasks():
-        where = [f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in task.get_stack()]
-        log.critical("the stop hangs", extra={"task": task.get_name(), "at": where})
-    os._exit(70)
-
-
-def compact_memory() -> None:
-    """Give the start's garbage back to the system, and let the collector skip what will live as long as the agent."""
-    gc.collect()
-    gc.freeze()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
-    if trim is not None:
-        trim(0)
 
 
 def _tag_table(tags: Sequence[Tag]) -> list[dict[str, Any]]:

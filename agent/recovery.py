@@ -2,11 +2,13 @@
 
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
+from agent.config.base import DestinationBase
 from agent.core.events import AlarmEvent, Transition
 from agent.core.records import Kind, Lane, Record
 from agent.core.tags import Tag
@@ -132,6 +134,24 @@ def _rules_in_force(text: bytes) -> RuleSet:
     fields = json.loads(text)
     tags = {tag.id: tag for tag in map(Tag.from_fields, fields["tags"])}
     return from_fields(fields["rules"], tags, live=True, settings=fields.get("rules_settings"))
+
+
+def place_cursors(destinations: Sequence[DestinationBase], journal: Journal, state: StateStore) -> None:
+    """Give every new destination its place, durably, before anything else is recorded.
+
+    A destination that is new begins at the end or at the oldest record, as it says. When the cursors were lost
+    (``state.db`` is empty and the journal is not), all begin at the oldest: duplicates, never a loss.
+    """
+    were_lost = state.get_item(CONFIGURATION) is None and journal.last_seq > 0
+    for there in destinations:
+        for lane in Lane:
+            if state.get(there.id, lane) is None:
+                is_from_oldest = were_lost or there.start == "oldest"
+                state.put(there.id, lane, journal.oldest_seq - 1 if is_from_oldest else journal.last_seq)
+    try:
+        state.flush()
+    except sqlite3.Error as error:  # a full disk must not keep the agent from starting
+        log.error("cursors of new destinations are not on disk yet", extra={"error": str(error)})
 
 
 def recovery_fields(recovery: Recovery, epoch: str) -> Iterator[tuple[str, dict[str, Any]]]:
