@@ -196,7 +196,7 @@ class Actions:
 
     def apply_hide(self, subject: Subject, action: Mapping[str, Any], at_ns: int, why: Why) -> None:
         """Hide it until the end that it was given."""
-        self._life.hide(subject, Hold(_HIDES[action["kind"]], why.actor, why.reason, why.until), at_ns)
+        self._life.flags.hide(subject, Hold(_HIDES[action["kind"]], why.actor, why.reason, why.until), at_ns)
 
     def judge_show(self, subject: Subject, action: Mapping[str, Any], now_ns: int) -> Outcome:
         """Back before its end."""
@@ -208,7 +208,7 @@ class Actions:
 
     def apply_show(self, subject: Subject, action: Mapping[str, Any], at_ns: int, why: Why) -> None:
         """Take the flag away."""
-        self._life.show(subject, _SHOWS[action["kind"]], at_ns, why)
+        self._life.flags.show(subject, _SHOWS[action["kind"]], at_ns, why)
 
     # ---- tags and the site
 
@@ -300,7 +300,7 @@ class Actions:
         begins = from_ns if from_ns > at_ns else None
         hold = Hold(Origin.PLANNED_STOP, why.actor, why.reason, why.until, "planned_stop", begins)
         for watch in self._in_area(str(action["area"])):
-            self._life.hide(watch, hold, at_ns)
+            self._life.flags.hide(watch, hold, at_ns)
 
     def _in_area(self, area: str) -> list[Watch]:
         watches = self._work.watches

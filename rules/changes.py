@@ -92,14 +92,14 @@ class Change:
         return self._replace(old, target)
 
     def _end(self, old: Watch, force: Force) -> None:
-        self._work.life.drop_holds(old, self._at_ns)
+        self._work.life.flags.drop_holds(old, self._at_ns)
         why = Why(self._work.cause_seq, actor=force.actor, cause=CONFIG, reason=force.reason)
         self._work.tell(old, ENDED, self._at_ns, why)
 
     def _replace(self, old: Watch, rule: RuleBase | None) -> Watch | None:
         self._work.faults.pop(old.rule.id, None)
         if rule is None:
-            self._work.life.drop_holds(old, self._at_ns)
+            self._work.life.flags.drop_holds(old, self._at_ns)
             self._work.life.blindness.see(old.rule.id, self._at_ns)
             self._work.life.raise_(DEGRADED + old.rule.id, None, self._at_ns)
             return None

@@ -44,6 +44,19 @@ def test_q6_a_tag_may_say_itself_when_it_is_in_fault():
     assert of(plant) == [(6, "davy:tag:A:fault", "activated")]
 
 
+def test_q8_a_silent_tag_in_maintenance_is_not_in_fault_after_a_restart_either():
+    plant = live(*RULES)
+    poll(plant, 0, 1, 1, 1)
+    plant.audit("maintenance", 1, tag="B", reason="r", actor="li", until=T0 + 600 * S, outcome="done")
+    image = plant.engine.snapshot()
+    plant.engine = Engine.restore(plant.engine.rules, image, epoch="0", has_fault_alarms=True)
+    plant.events.clear()
+    for at in range(2, 20):
+        plant.read(at, 1, 1, tags=("A", "C"))
+    plant.at(20)
+    assert of(plant) == []
+
+
 def test_q6_the_tags_of_a_dead_device_raise_one_alarm_that_names_them():
     plant = live(*RULES)
     poll(plant, 0, 1, 1, 1)
