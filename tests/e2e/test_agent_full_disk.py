@@ -65,5 +65,7 @@ async def test_a_full_disk_stops_no_alarm_and_heals_by_itself(
             ),
             f"what was sent without a seq is journaled later (so far {len(late)})",
         )
+        disk = [fields["transition"] for fields in receiver.alarms() if fields["alarm"] == "davy:disk"]
+        assert disk == ["activated", "returned"], "the full disk is an alarm of its own"
         assert receiver.wrong(REGISTERS) == 0
         assert len(receiver.crossings(REGISTERS, WAVE_LIMIT)) <= len(receiver.alarms("activated"))
