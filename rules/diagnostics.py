@@ -62,7 +62,8 @@ class Blindness:
         if not self.blind:
             self._raise(BLIND, None, at_ns)
             return
-        count, names = len(self.blind), some(self.blind)
+        # Once it is true only the number is told anew: naming thousands of rules at each would take seconds.
+        count, names = len(self.blind), next(iter(self.blind))
         message = {"zh-CN": f"{count} 条规则无法判断：{names}", "en": f"{count} rules cannot tell: {names}"}
         notice = Notice(kind="blind", priority=Priority.HIGH, message=message, value=float(count))
         self._raise(BLIND, notice, at_ns)
@@ -90,15 +91,25 @@ class Blindness:
 class Concealed:
     """How much is hidden at once (A4). An alarm that ``exclusive`` suppresses does not count: a worse one is shown."""
 
-    __slots__ = ("_gas", "_hidden", "_is_on", "_raise", "_settings", "_tag_of", "_urgent", "tags")
+    __slots__ = (
+        *("_all_dark", "_dark", "_gas", "_hidden", "_is_on", "_raise", "_settings", "_tags_of", "_urgent"),
+        *("_urgent_hidden", "tags"),
+    )
 
     def __init__(self, settings: Settings, raise_: Raise) -> None:
         self._settings = settings
         self._raise = raise_
         self._urgent: frozenset[str] = frozenset()
         self._gas: Mapping[str, frozenset[str]] = {}
-        self._tag_of: Mapping[str, str] = {}
+        self._tags_of: dict[str, list[str]] = {}
+        """Gas tags by alarm."""
         self._hidden: dict[str, None] = {}
+        self._urgent_hidden = 0
+        """Running counts, so that hiding thousands of alarms one by one takes no square of their number."""
+        self._dark: dict[str, int] = {}
+        """By gas tag: how many of its alarms are hidden."""
+        self._all_dark: dict[str, None] = {}
+        """Gas tags of which all are."""
         self.tags: dict[str, None] = {}
         """Tags in maintenance."""
         self._is_on = False
@@ -108,6 +119,26 @@ class Concealed:
         self._settings = settings
         self._urgent = urgent
         self._gas = gas
+        self._tags_of = {}
+        for tag, alarms in gas.items():
+            for alarm in alarms:
+                self._tags_of.setdefault(alarm, []).append(tag)
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        self._urgent_hidden, self._dark, self._all_dark = 0, {}, {}
+        for alarm in self._hidden:
+            self._add(alarm, 1)
+
+    def _add(self, alarm: str, step: int) -> None:
+        if alarm in self._urgent:
+            self._urgent_hidden += step
+        for tag in self._tags_of.get(alarm, ()):
+            count = self._dark[tag] = self._dark.get(tag, 0) + step
+            if count == len(self._gas[tag]):
+                self._all_dark[tag] = None
+            else:
+                self._all_dark.pop(tag, None)
 
     @property
     def count(self) -> int:
@@ -122,13 +153,14 @@ class Concealed:
             self._hidden[alarm] = None
         else:
             del self._hidden[alarm]
+        self._add(alarm, 1 if is_hidden else -1)
         self.look(at_ns)
 
     def look(self, at_ns: int) -> None:
         """Compare with the limits."""
-        urgent = [alarm for alarm in self._hidden if alarm in self._urgent]
-        gas = [tag for tag, alarms in self._gas.items() if tag in self.tags or all(a in self._hidden for a in alarms)]
-        is_on = len(urgent) > self._most(len(self._urgent)) or len(gas) > self._most(len(self._gas))
+        urgent = self._urgent_hidden
+        gas = len(self._all_dark) + sum(tag in self._gas and tag not in self._all_dark for tag in self.tags)
+        is_on = urgent > self._most(len(self._urgent)) or gas > self._most(len(self._gas))
         if is_on == self._is_on:
             return
         self._is_on = is_on
@@ -136,10 +168,10 @@ class Concealed:
             self._raise(HIDDEN, None, at_ns)
             return
         message = {
-            "zh-CN": f"被隐藏的重要报警 {len(urgent)} 个，气体位号 {len(gas)} 个",
-            "en": f"hidden at once: {len(urgent)} alarms of priority critical or high, {len(gas)} gas tags",
+            "zh-CN": f"被隐藏的重要报警 {urgent} 个，气体位号 {gas} 个",
+            "en": f"hidden at once: {urgent} alarms of priority critical or high, {gas} gas tags",
         }
-        value = float(max(len(urgent), len(gas)))
+        value = float(max(urgent, gas))
         self._raise(HIDDEN, Notice(kind="hidden", priority=Priority.HIGH, message=message, value=value), at_ns)
 
     def _most(self, total: int) -> float:
@@ -153,6 +185,7 @@ class Concealed:
         """The inverse of :meth:`to_row`."""
         self._hidden, self._is_on = dict.fromkeys(row[0]), row[2]
         self.tags.update(dict.fromkeys(row[1]))  # in place: the health of tags looks at it too
+        self._count_anew()
 
 
 class Bursts:
