@@ -52,6 +52,15 @@ def make(rules: RuleSet, rule: RuleBase) -> Watch:
     return Watch(rule, rules.tag(rule), is_live=rules.is_live, tags=rules.tags)
 
 
+def take_back(work: Evaluator, waiting: Mapping[str, Any], *, is_live: bool) -> dict[str, Watch]:
+    """From a snapshot: rules that wait have the form of the rule set before; their watches."""
+    watches: dict[str, Watch] = {}
+    for name, fields in waiting.items():
+        kept = work.life.waiting[name] = Waiting.from_fields(fields)
+        watches[name] = Watch(kept.rule, kept.tags[0], is_live=is_live, tags={tag.id: tag for tag in kept.tags})
+    return watches
+
+
 class Change:
     """One change of rule sets; :meth:`watches` makes it."""
 

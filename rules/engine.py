@@ -4,26 +4,25 @@ The engine has no clock. Records come in seq order; time is the largest ``at`` s
 a *step*; a reading of a later step first fires what is due before it, a reading at the due time is applied first (T5).
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
 from agent.core.batch import Batch, Layout
 from agent.core.events import AlarmEvent, State
-from agent.core.quality import FIRST_BAD
 from agent.core.records import Kind, Record
 from agent.core.tags import Tag
 from rules.actions import KINDS as ACTIONS
 from rules.actions import Actions, Outcome
 from rules.build import RuleSet, from_fields
-from rules.changes import Change, Force, Waiting, make
+from rules.changes import Change, Force, make, take_back
 from rules.clocks import CODE as CLOCK
 from rules.clocks import Clocks
 from rules.evaluator import Evaluator
 from rules.faults import Faults, watched
+from rules.keeping import Keeping
 from rules.maintenance import mark, marked
 from rules.plan import Plan
-from rules.snapshot import Image, decode, encode, packed
+from rules.snapshot import decode
 from rules.subject import AlarmView, Subject
 from rules.watch import Watch
 from rules.wiring import Wiring
@@ -54,6 +53,7 @@ class Engine:
         self._actions = Actions(self._work, lambda: self.rules.tags)
         self._has_begun = False
         self._wiring = Wiring()
+        self._keeping = Keeping(self._work, self._clocks, self._wiring)
         self._plans: dict[int, Plan] = {}
         self._install({rule.id: make(rules, rule) for rule in rules.rules if rule.enabled})
 
@@ -330,31 +330,11 @@ class Engine:
 
     def adopt(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Without a snapshot: take states from journaled alarm events (G1), any number of each alarm, in order."""
-        for fields in events:
-            subject = self._subject(fields["alarm"]) or self._clocks.adopted(fields) or self._work.life.adopted(fields)
-            if self._work.late.adopt(fields):
-                continue
-            if subject is not None:
-                self._work.life.follow_event(subject, fields)
-        for watch in self._work.watches.values():
-            watch.close()
-            if watch.alarm.is_active:
-                watch.condition.assume_true()
-        self._work.set_timers()
+        self._keeping.adopt(events)
 
     def snapshot(self) -> bytes:
         """The state as JSON; windows of more than five minutes are left out (see :meth:`refill`)."""
-        watches = ((rule, watch.to_row()) for rule, watch in self._work.watches.items())
-        life = self._work.life
-        extra = {
-            "inputs": packed(self._wiring.to_rows()),
-            "agenda": self._work.agenda.places(),
-            "life": life.to_fields(),
-            "late": self._work.late.to_fields(),
-            "waiting": {name: waiting.to_fields() for name, waiting in sorted(life.waiting.items())},
-            "has_begun": self._has_begun,
-        }
-        return encode(Image(self.rules.version, self._now_ns, self.evaluated, watches, self._clocks.to_rows(), extra))
+        return self._keeping.encode(self.rules.version, self._now_ns, self.evaluated, has_begun=self._has_begun)
 
     @classmethod
     def restore(
@@ -375,29 +355,11 @@ class Engine:
         engine._now_ns = state.now_ns
         engine.evaluated = state.evaluated
         engine._has_begun = state.extra["has_begun"]
-        engine._take_back(state.extra["waiting"])
-        for rule, row in state.watches:
-            engine._work.watches[rule].from_row(row)
-        engine._clocks.from_rows(state.faults)
-        engine._wiring.from_rows(state.extra["inputs"])
-        engine._work.agenda.clear()
-        engine._work.agenda.touch(state.extra["agenda"])
-        engine._work.life.from_fields(state.extra["life"])
-        engine._work.late.from_fields(state.extra["late"], engine._work.watches)
-        engine._work.set_timers()
+        waiting = take_back(engine._work, state.extra["waiting"], is_live=rules.is_live)
+        if waiting:
+            engine._install(dict(sorted({**engine._work.watches, **waiting}.items())))
+        engine._keeping.restore(state)
         return engine
-
-    def _take_back(self, waiting: Mapping[str, Any]) -> None:
-        """Rules that wait have the form of the rule set before (G2)."""
-        if not waiting:
-            return
-        watches = dict(self._work.watches)
-        for name, fields in waiting.items():
-            kept = self._work.life.waiting[name] = Waiting.from_fields(fields)
-            watches[name] = Watch(
-                kept.rule, kept.tags[0], is_live=self.rules.is_live, tags={tag.id: tag for tag in kept.tags}
-            )
-        self._install(dict(sorted(watches.items())))
 
     @property
     def refill_from_ns(self) -> int | None:
@@ -410,13 +372,4 @@ class Engine:
         if batch.historical:
             return
         plan = self._plans.get(id(batch.layout)) or self._plan(batch.layout)
-        for i, value in enumerate(batch.values):
-            quality = 0 if batch.quality is None else batch.quality[i]
-            if quality >= FIRST_BAD or not math.isfinite(value):
-                value = math.nan  # what a window keeps of a bad reading
-            for watch in plan.by_position[i if batch.index is None else batch.index[i]]:
-                if value == value or watch.condition.keeps_bad:
-                    watch.condition.refill(value, batch.t_ns(i))
-            heard = plan.inputs.get(i if batch.index is None else batch.index[i])
-            if heard is not None:
-                heard.refill(value, batch.t_ns(i))
+        plan.refill(batch)

@@ -1,8 +1,10 @@
 """Which watches look at which column of a layout; worked out once per layout."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from agent.core.batch import Layout
+from agent.core.batch import Batch, Layout
+from agent.core.quality import FIRST_BAD
 from rules.joint import Input
 from rules.watch import Watch
 
@@ -29,3 +31,17 @@ class Plan:
         """Each watch with its value, for a batch that has all columns."""
         columns: Iterable[float] = values if self._positions is None else map(values.__getitem__, self._positions)
         return zip(self.watches, columns, strict=True)
+
+    def refill(self, batch: Batch) -> None:
+        """Give a batch older than the snapshot to the windows that miss it (G1)."""
+        for i, value in enumerate(batch.values):
+            quality = 0 if batch.quality is None else batch.quality[i]
+            if quality >= FIRST_BAD or not math.isfinite(value):
+                value = math.nan  # what a window keeps of a bad reading
+            position = i if batch.index is None else batch.index[i]
+            for watch in self.by_position[position]:
+                if value == value or watch.condition.keeps_bad:
+                    watch.condition.refill(value, batch.t_ns(i))
+            heard = self.inputs.get(position)
+            if heard is not None:
+                heard.refill(value, batch.t_ns(i))
