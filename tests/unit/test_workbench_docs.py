@@ -17,7 +17,7 @@ def snippets(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_first_test_of_the_page_passes_as_it_stands(page, tmp_path, capsys):
-    rules, tests, more = snippets(page)
+    rules, tests, more, _ = snippets(page)
     (tmp_path / "tests").mkdir()
     (tmp_path / "rules.yaml").write_text(rules)
     (tmp_path / "tests" / "level.yaml").write_text(tests)
@@ -28,6 +28,13 @@ def test_the_first_test_of_the_page_passes_as_it_stands(page, tmp_path, capsys):
     case = f"rules: ../rules.yaml\ntests:\n  - name: gas\n    rule: h\n    expect: [72s activated]\n{more}"
     (tmp_path / "tests" / "gas.yaml").write_text(case)
     assert main(["test", str(tmp_path / "tests" / "gas.yaml")]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_scenario_of_the_page_passes_as_it_stands(page, tmp_path, capsys):
+    rules = DOCS / "examples" / "tank_farm" / "rules.yaml"
+    (tmp_path / "leak.yaml").write_text(f"rules: {rules}\ntests:\n{snippets(page)[3]}", encoding="utf-8")
+    assert main(["test", str(tmp_path / "leak.yaml")]) == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", PAGES)
