@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from agent.core.quality import Quality
 from agent.core.tags import MA_LOW, MA_SPAN, Tag
+from rules.conditions._memory import MemoryCondition
 from rules.conditions.base import CLOSED, Condition
 from rules.model import LimitRule
 
@@ -15,27 +16,13 @@ _NO_PROCESS: Final = frozenset({Quality.MAINTENANCE.value, Quality.SUBSTITUTED.v
 _OVER_RANGE_MA: Final = 20.5
 
 
-class _Limit(Condition):
-    __slots__ = ("limit", "memory", "reset")
+class _Limit(MemoryCondition):
+    __slots__ = ("limit", "reset")
 
     def __init__(self, limit: float, reset: float) -> None:
         super().__init__()
         self.limit = limit
         self.reset = reset
-        self.memory: bool | None = None
-
-    @override
-    def assume_true(self) -> None:
-        """See :class:`Condition`."""
-        self.memory = True
-
-    @override
-    def to_row(self, *, is_whole: bool = False) -> list[Any]:
-        return [self.memory]
-
-    @override
-    def from_row(self, row: list[Any]) -> None:
-        (self.memory,) = row
 
 
 class High(_Limit):

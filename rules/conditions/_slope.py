@@ -17,12 +17,13 @@ class SlopeWindow(WindowCondition):
     ``coarse`` is the distance from the reference beyond which a sample that goes has the sums made anew at once.
     """
 
-    __slots__ = ("_coarse", "_min_samples", "_ref", "_ref_ns", "_sx", "_sxx", "_sxy", "_sy")
+    __slots__ = ("_coarse", "_memory", "_min_samples", "_ref", "_ref_ns", "_sx", "_sxx", "_sxy", "_sy")
 
     def __init__(self, window_ns: int, min_samples: int, scale: float) -> None:
         super().__init__(window_ns)
         self._min_samples = min_samples
         self._coarse = COARSE * (abs(scale) or 1.0)
+        self._memory: bool | None = None
         self._ref_ns: int | None = None
         self._ref = 0.0
         self._sx = self._sy = self._sxx = self._sxy = 0.0
@@ -104,11 +105,22 @@ class SlopeWindow(WindowCondition):
         if self._ref_ns is not None:
             self._ref_ns += step_ns
 
-    def _slope_row(self, *, is_whole: bool) -> list[Any]:
-        sums = [self._sx, self._sy, self._sxx, self._sxy]
-        return [self._ref_ns, self._ref, sums, self._readings_row(is_whole=is_whole)]
+    @override
+    def assume_true(self) -> None:
+        """See :class:`Condition`."""
+        self._memory = True
 
-    def _slope_from_row(self, row: list[Any]) -> None:
-        self._ref_ns, self._ref, sums, readings = row
+    @override
+    def to_row(self, *, is_whole: bool = False) -> list[Any]:
+        """See :class:`Condition`."""
+        sums = [self._sx, self._sy, self._sxx, self._sxy]
+        slope = [self._ref_ns, self._ref, sums, self._readings_row(is_whole=is_whole)]
+        return [self.value, self._memory, slope]
+
+    @override
+    def from_row(self, row: list[Any]) -> None:
+        """See :class:`Condition`."""
+        self.value, self._memory, slope = row
+        self._ref_ns, self._ref, sums, readings = slope
         self._sx, self._sy, self._sxx, self._sxy = (float("nan") if each is None else each for each in sums)
         self._readings_from_row(readings)

@@ -1,25 +1,22 @@
 """Condition ``bad_quality``: the last reading is bad; false when the last reading is not bad."""
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 from typing_extensions import override
 
 from agent.core.tags import Tag
+from rules.conditions._memory import MemoryCondition
 from rules.conditions.base import CLOSED, Condition
 from rules.model import RuleBase
 
 
-class BadQuality(Condition):
+class BadQuality(MemoryCondition):
     """Looks at the quality alone, so a value in the NE 43 band returns it: the reading is usable again."""
 
-    __slots__ = ("memory",)
+    __slots__ = ()
     sees_bad = True
     compares = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.memory: bool | None = None
 
     @override
     def take(self, value: float, quality: int, t_ns: int, at_ns: int) -> bool | None:
@@ -38,16 +35,6 @@ class BadQuality(Condition):
     def band(self) -> tuple[float, float]:
         """See :class:`Condition`."""
         return (-math.inf, math.inf) if self.memory is False else CLOSED
-
-    @override
-    def to_row(self, *, is_whole: bool = False) -> list[Any]:
-        """See :class:`Condition`."""
-        return [self.memory]
-
-    @override
-    def from_row(self, row: list[Any]) -> None:
-        """See :class:`Condition`."""
-        (self.memory,) = row
 
 
 class Config(RuleBase):

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from agent.config.fields import RuleId
 from agent.core.events import Priority
 from agent.core.tags import Tag
+from rules.conditions._members import MembersRule
 from rules.conditions.base import Condition
 from rules.joint import Joint
-from rules.model import RuleBase
 
 
 class CountUpgrade(Joint):
@@ -33,10 +33,9 @@ class CountUpgrade(Joint):
         return len(standing) >= self._n
 
 
-class Config(RuleBase):
+class Config(MembersRule):
     """Keys of a ``count_upgrade`` rule."""
 
-    needs_tag = False
     sees_states = True
     condition: Literal["count_upgrade"]  # pyright: ignore[reportIncompatibleVariableOverride] -- a frozen model
     members: Sequence[RuleId] = Field(
@@ -44,14 +43,6 @@ class Config(RuleBase):
     )
     level: Priority = Field(description="the priority of the alarms that count", examples=["low"])
     n: int = Field(ge=1, description="so many of them must be active", examples=[4])
-
-    @field_validator("members")
-    @classmethod
-    def _each_once(cls, members: Sequence[str]) -> Sequence[str]:
-        twice = next((name for name in members if members.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{twice} stands twice among the members")
-        return members
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -61,20 +52,9 @@ class Config(RuleBase):
 
     @property
     @override
-    def looks_at(self) -> tuple[str, ...]:
-        """See :class:`RuleBase`."""
-        return tuple(self.members)
-
-    @property
-    @override
     def limit_value(self) -> float | None:
         """See :class:`RuleBase`."""
         return float(self.n)
-
-    @override
-    def text_unit(self, tag: Tag) -> str | None:
-        """See :class:`RuleBase`."""
-        return None
 
     @override
     def make(self, tag: Tag, *, is_live: bool) -> Condition:

@@ -10,6 +10,7 @@ from typing_extensions import override
 from agent.config.fields import Id
 from agent.core.quality import Quality
 from agent.core.tags import Tag
+from rules.conditions._members import each_once
 from rules.conditions.base import Condition
 from rules.joint import Joint
 from rules.model import LimitRule
@@ -72,10 +73,7 @@ class Config(LimitRule):
     @field_validator("tags")
     @classmethod
     def _each_once(cls, tags: Sequence[str]) -> Sequence[str]:
-        twice = next((name for name in tags if tags.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{twice} stands twice among the tags")
-        return tags
+        return each_once(tags, "tags")
 
     @property
     @override

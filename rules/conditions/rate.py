@@ -1,6 +1,6 @@
 """Condition ``rate``: the slope over a window, by its endpoints or by least squares (spec/rules.md C3)."""
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -20,7 +20,7 @@ _SIGN: Final = {"rising": 1, "falling": -1, "both": 0}
 class Rate(SlopeWindow):
     """Slope against a limit, in units per ``per_s`` seconds, over the usable samples with t > t_now - window."""
 
-    __slots__ = ("_edge", "_limit", "_memory", "_per_s", "_sign")
+    __slots__ = ("_edge", "_limit", "_per_s", "_sign")
 
     def __init__(self, limit: float, edge: float, direction: Direction, window_ns: int, per_s: float) -> None:
         super().__init__(window_ns, 0, limit / per_s * (window_ns / 1e9))
@@ -28,7 +28,6 @@ class Rate(SlopeWindow):
         self._edge = edge
         self._sign = _SIGN[direction]
         self._per_s = per_s
-        self._memory: bool | None = None
 
     def use_least_squares(self, min_samples: int) -> None:
         """Fit a line through all samples instead of taking the endpoints."""
@@ -60,22 +59,6 @@ class Rate(SlopeWindow):
         if value is None or (extreme is not None and self._size(extreme) >= self._size(value)):
             return extreme
         return value
-
-    @override
-    def assume_true(self) -> None:
-        """See :class:`Condition`."""
-        self._memory = True
-
-    @override
-    def to_row(self, *, is_whole: bool = False) -> list[Any]:
-        """See :class:`Condition`."""
-        return [self.value, self._memory, self._slope_row(is_whole=is_whole)]
-
-    @override
-    def from_row(self, row: list[Any]) -> None:
-        """See :class:`Condition`."""
-        self.value, self._memory, slope = row
-        self._slope_from_row(slope)
 
 
 class Config(LimitRule):

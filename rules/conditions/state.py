@@ -2,28 +2,28 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 from typing_extensions import override
 
 from agent.core.quality import Quality
 from agent.core.tags import Tag
+from rules.conditions._memory import MemoryCondition
 from rules.conditions.base import CLOSED, Condition
 from rules.model import Number, RuleBase
 
 _BAND = Quality.NE43_BAND.value
 
 
-class State(Condition):
+class State(MemoryCondition):
     """True while the value is one of a few."""
 
-    __slots__ = ("memory", "values")
+    __slots__ = ("values",)
 
     def __init__(self, values: frozenset[float]) -> None:
         super().__init__()
         self.values = values
-        self.memory: bool | None = None
 
     @override
     def take(self, value: float, quality: int, t_ns: int, at_ns: int) -> bool | None:
@@ -41,16 +41,6 @@ class State(Condition):
         if self.memory is None or self.value is None:
             return CLOSED
         return math.nextafter(self.value, -math.inf), math.nextafter(self.value, math.inf)
-
-    @override
-    def to_row(self, *, is_whole: bool = False) -> list[Any]:
-        """See :class:`Condition`."""
-        return [self.memory]
-
-    @override
-    def from_row(self, row: list[Any]) -> None:
-        """See :class:`Condition`."""
-        (self.memory,) = row
 
 
 class Config(RuleBase):

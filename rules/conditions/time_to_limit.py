@@ -1,6 +1,6 @@
 """Condition ``time_to_limit``: at the present slope the value reaches its limit within ``horizon`` (C, C3)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -18,7 +18,7 @@ _BAND = Quality.NE43_BAND.value
 class TimeToLimit(SlopeWindow):
     """``value`` is the time to the limit in seconds: 0 at or beyond it, None where the slope leads away from it."""
 
-    __slots__ = ("_edge_s", "_horizon_s", "_is_rising", "_limit", "_memory")
+    __slots__ = ("_edge_s", "_horizon_s", "_is_rising", "_limit")
     side = -1
 
     def __init__(self, limit: float, window_ns: int, min_samples: int, *, is_rising: bool) -> None:
@@ -26,7 +26,6 @@ class TimeToLimit(SlopeWindow):
         self._limit = limit
         self._is_rising = is_rising
         self._horizon_s = self._edge_s = 0.0
-        self._memory: bool | None = None
 
     def look_ahead(self, horizon_s: float, edge_s: float) -> None:
         """True within ``horizon_s``, false beyond ``edge_s``."""
@@ -54,22 +53,6 @@ class TimeToLimit(SlopeWindow):
         else:
             self._memory = False
         return self._memory
-
-    @override
-    def assume_true(self) -> None:
-        """See :class:`Condition`."""
-        self._memory = True
-
-    @override
-    def to_row(self, *, is_whole: bool = False) -> list[Any]:
-        """See :class:`Condition`."""
-        return [self.value, self._memory, self._slope_row(is_whole=is_whole)]
-
-    @override
-    def from_row(self, row: list[Any]) -> None:
-        """See :class:`Condition`."""
-        self.value, self._memory, slope = row
-        self._slope_from_row(slope)
 
 
 class Config(RuleBase):

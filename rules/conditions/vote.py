@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from agent.config.fields import RuleId
 from agent.core.events import Priority
 from agent.core.tags import Tag
+from rules.conditions._members import MembersRule
 from rules.conditions.base import Condition
 from rules.joint import Joint
-from rules.model import RuleBase
 
 
 class BadVote(StrEnum):
@@ -86,24 +86,15 @@ class Vote(Joint):
         self.value, self.bad, self.needed = row
 
 
-class Config(RuleBase):
+class Config(MembersRule):
     """Keys of a ``vote`` rule."""
 
-    needs_tag = False
     condition: Literal["vote"]  # pyright: ignore[reportIncompatibleVariableOverride] -- a frozen model
     members: Sequence[RuleId] = Field(min_length=2, description="rules whose conditions vote, before their delays")
     k: int = Field(ge=1, description="so many of them must hold", examples=[2])
     bad_vote: BadVote = Field(
         BadVote.DEGRADE, description="a bad member: degrade (one fewer is needed), trip, healthy or drop"
     )
-
-    @field_validator("members")
-    @classmethod
-    def _each_once(cls, members: Sequence[str]) -> Sequence[str]:
-        twice = next((name for name in members if members.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{twice} stands twice among the members")
-        return members
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -115,20 +106,9 @@ class Config(RuleBase):
 
     @property
     @override
-    def looks_at(self) -> tuple[str, ...]:
-        """See :class:`RuleBase`."""
-        return tuple(self.members)
-
-    @property
-    @override
     def limit_value(self) -> float | None:
         """See :class:`RuleBase`."""
         return float(self.k)
-
-    @override
-    def text_unit(self, tag: Tag) -> str | None:
-        """See :class:`RuleBase`."""
-        return None
 
     @override
     def make(self, tag: Tag, *, is_live: bool) -> Condition:
