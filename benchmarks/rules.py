@@ -5,9 +5,11 @@ import resource
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, product
 from typing import Any
 
 from agent.core.batch import Batch, Layout
+from agent.core.records import Kind, Record
 from agent.core.tags import Tag
 from rules.build import RuleSet, build, from_fields
 from rules.engine import Engine
@@ -69,8 +71,12 @@ def restless(tags: Sequence[str], readings: int) -> Iterator[Batch]:
 def measure(case: str, count: int, make: Callable[[str], RuleBase], readings: int) -> dict[str, Any]:
     """``case`` that ends in "restless" takes the worst plant."""
     tags = [f"T{i:04d}" for i in range(count)]
-    engine = Engine(rule_set(tags, make), epoch="0")
     work = list((restless if case.endswith("restless") else polls)(tags, readings))
+    return run(case, count, Engine(rule_set(tags, make), epoch="0"), work)
+
+
+def run(case: str, count: int, engine: Engine, work: Sequence[Batch]) -> dict[str, Any]:
+    """Time ``work`` on ``engine``."""
     events = 0
     start = time.process_time()
     for batch in work:
@@ -79,6 +85,78 @@ def measure(case: str, count: int, make: Callable[[str], RuleBase], readings: in
     done = engine.evaluated
     rate = round(done / used)
     return {"case": case, "tags": count, "readings_per_s": rate, "us": round(used / done * 1e6, 3), "events": events}
+
+
+JOINT: Mapping[str, Mapping[str, Any]] = {
+    "vote": {"k": 2},
+    "discrepancy": {"limit": 60, "deadband": 5},
+    "expression": {},
+}
+
+
+def joint_rules(kind: str, tags: Sequence[str]) -> list[RuleBase]:
+    """One rule for each three tags; a vote has three limit rules as its members."""
+    made: list[RuleBase] = []
+    for i in range(0, len(tags) - 2, 3):
+        three = list(tags[i : i + 3])
+        own = {
+            "vote": {"members": [f"{tag}-h" for tag in three]},
+            "discrepancy": {"tags": three},
+            "expression": {"expression": f"held({three[0]} > 90, 5s) and {three[1]} > 50 or bad({three[2]})"},
+        }[kind]
+        if kind == "vote":
+            made.extend(map(limit_rule, three))
+        made.append(parse({"id": f"J{i}", "condition": kind, "priority": "high", **JOINT[kind], **own}))
+    return made
+
+
+def joint(kind: str, count: int, readings: int) -> dict[str, Any]:
+    """Rules over three tags each: they are looked at once, when a step ends."""
+    tags = [f"T{i:04d}" for i in range(count)]
+    rules = build(joint_rules(kind, tags), {tag: Tag(tag) for tag in tags}, live=False)
+    engine = Engine(rules, epoch="0")
+    return run(f"{kind}, one for three tags", count, engine, list(polls(tags, readings)))
+
+
+def with_health(devices: int, readings: int) -> dict[str, Any]:
+    """Fault alarms on, ten thousand tags on devices that are polled one after the other, and rules over two tags.
+
+    Each step asks for the next timer, which is that of the tags' health.
+    """
+    tags = [f"T{i:05d}" for i in range(10_000)]
+    size = len(tags) // devices
+    parts = [tags[i : i + size] for i in range(0, len(tags), size)]
+    pairs = [
+        parse({"id": f"J{i}", "condition": "discrepancy", "priority": "high", "tags": part[:2], "limit": 90})
+        for i, part in enumerate(parts)
+    ]
+    rules = [*pairs, *map(limit_rule, tags)]
+    engine = Engine(
+        build(rules, {tag: Tag(tag, poll_ns=S) for tag in tags}, live=False), epoch="0", has_fault_alarms=True
+    )
+    layouts = [Layout(f"D{i}", tuple(part)) for i, part in enumerate(parts)]
+    values = array("d", [50.0]) * size
+    work = [Batch(layouts[i % devices], T0 + i * (S // devices), values) for i in range(max(devices, readings // size))]
+    return run(f"health of 10,000 tags, {devices} devices in turn", len(tags), engine, work)
+
+
+def planned_stop(count: int) -> dict[str, Any]:
+    """An area of many rules is suppressed at once, and shown again when the time is over."""
+    tags = [f"T{i:05d}" for i in range(count)]
+    keys = {"condition": "high", "priority": "high", "limit": 90, "area": "A"}
+    rules = [parse({"id": f"{tag}-h", "tag": tag, **keys}) for tag in tags]
+    engine = Engine(build(rules, {tag: Tag(tag, kind="flow") for tag in tags}, live=False), epoch="0")
+    engine.advance(T0, 1)
+    end = {"from": T0, "until": T0 + 600 * S, "time": T0, "outcome": "done"}
+    fields = {"kind": "planned_stop", "area": "A", "actor": "a", "reason": "r", **end}
+    start = time.process_time()
+    events = len(engine.apply(Record(2, Kind.AUDIT, fields=fields)))
+    begun = time.process_time() - start
+    start = time.process_time()
+    events += len(engine.advance(T0 + 600 * S, 3))
+    ended = time.process_time() - start
+    row = {"case": "planned stop", "rules": count, "begin_s": round(begun, 3), "end_s": round(ended, 3)}
+    return {**row, "events": events}
 
 
 def resident_kib() -> int:
@@ -117,20 +195,31 @@ def load(count: int) -> list[dict[str, Any]]:
     ]
 
 
+def one_tag() -> Iterator[dict[str, Any]]:
+    """Rules on one tag each, in batches of 8, 100 and 1,000."""
+    sizes = (8, 100, 1_000)
+    for count in sizes:
+        yield measure("high, deadband, delays", count, limit_rule, READINGS)
+    yield measure("high, deadband, delays, restless", 100, limit_rule, READINGS // 10)
+    for method, count in product(("endpoints", "least_squares"), sizes):
+        yield measure(f"rate 60 s, {method}", count, lambda tag, how=method: rate_rule(tag, how), READINGS // 10)
+    for kind, count in product(WINDOWS, sizes):
+        yield measure(f"{kind} 60 s", count, lambda tag, how=kind: window_rule(tag, how), READINGS // 10)
+
+
+def whole_sites() -> Iterator[dict[str, Any]]:
+    """Rules over several tags, and what is done to all rules or tags of a site at once."""
+    for kind, count in product(JOINT, (9, 99, 999)):
+        yield joint(kind, count, READINGS // 10)
+    for devices in (1, 10, 100):
+        yield with_health(devices, READINGS // 4)
+    for count in (1_000, 10_000):
+        yield planned_stop(count)
+
+
 def main() -> None:
-    for line in load(10_000):
-        print(json.dumps(line))
-    for count in (8, 100, 1_000):
-        print(json.dumps(measure("high, deadband, delays", count, limit_rule, READINGS)))
-    print(json.dumps(measure("high, deadband, delays, restless", 100, limit_rule, READINGS // 10)))
-    for method in ("endpoints", "least_squares"):
-        for count in (8, 100, 1_000):
-            case = f"rate 60 s, {method}"
-            print(json.dumps(measure(case, count, lambda tag, how=method: rate_rule(tag, how), READINGS // 10)))
-    for kind in WINDOWS:
-        for count in (8, 100, 1_000):
-            case = f"{kind} 60 s"
-            print(json.dumps(measure(case, count, lambda tag, how=kind: window_rule(tag, how), READINGS // 10)))
+    for line in chain(load(10_000), one_tag(), whole_sites()):
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
