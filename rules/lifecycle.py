@@ -171,6 +171,19 @@ class Lifecycle:
         elif fields["transition"] == Transition.ACKNOWLEDGED:
             self._start_re_alarm(subject, int(fields["time"]))
         self.flags.note_hidden(subject, int(fields["time"]))
+        if isinstance(subject, Internal):
+            self._follow_end(subject, fields)
+
+    def _follow_end(self, internal: Internal, fields: Mapping[str, Any]) -> None:
+        """Maintenance and an exercise go on until the end that their event names."""
+        tag = internal.notice.tag if internal.notice.kind == "maintenance" else None
+        if not internal.alarm.is_active:
+            internal.until_ns = None
+            self.concealed.tags.pop(tag or "", None)
+        elif fields.get("until") is not None:
+            internal.until_ns = fields["until"]
+            if tag is not None:
+                self.concealed.tags[tag] = None
 
     def find(self, alarm: str) -> Subject | None:
         """The alarm of that id."""

@@ -386,6 +386,21 @@ def test_q8_maintenance_lasts_half_an_hour_unless_said_and_ends_by_itself():
     assert plant.engine.in_maintenance == frozenset()
 
 
+def test_q8_and_g1_maintenance_goes_on_until_its_end_after_a_start_without_a_snapshot():
+    plant = Plant(HIGH)
+    plant.read(0, 50)
+    do(plant, "maintenance", 1, "", tag="T", until=600, reason="bump test")
+    fresh = Plant(HIGH)
+    fresh.engine.adopt([event.to_fields() for event in plant.events])
+    assert fresh.engine.in_maintenance == {"T"}
+    fresh.at(601)
+    assert fresh.engine.in_maintenance == frozenset()
+    assert of(fresh, "davy:maintenance:T") == [(600, "returned", "returned_unacknowledged")]
+    again = Plant(HIGH)
+    again.engine.adopt([event.to_fields() for event in (*plant.events, *fresh.events)])
+    assert again.engine.in_maintenance == frozenset()
+
+
 def test_q7_a_rule_that_is_held_for_ten_minutes_is_blind():
     plant = Plant(HIGH)
     plant.read(0, 95)
