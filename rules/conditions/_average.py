@@ -36,12 +36,28 @@ class _Mean(Condition):
     """What both share: the bounds, their memory, and the coverage that events carry."""
 
     __slots__ = ()
+    # Their slots are the subclasses': one of them has slots from another base, and two bases with slots do not mix.
+    _bounds: Bounds
+    _coverage: float | None
+    _memory: bool | None
 
-    def worse_by(self, bounds: Bounds, value: float | None, extreme: float | None) -> float | None:
-        """The worse of two means."""
+    @property
+    @override
+    def coverage(self) -> float | None:
+        """See :class:`Condition`."""
+        return self._coverage
+
+    @override
+    def worse(self, value: float | None, extreme: float | None) -> float | None:
+        """See :class:`Condition`."""
         if value is None or extreme is None:
             return extreme if value is None else value
-        return max(value, extreme) if bounds.is_high else min(value, extreme)
+        return max(value, extreme) if self._bounds.is_high else min(value, extreme)
+
+    @override
+    def assume_true(self) -> None:
+        """See :class:`Condition`."""
+        self._memory = True
 
 
 class Average(WindowCondition, _Mean):
@@ -120,7 +136,8 @@ class Average(WindowCondition, _Mean):
         start_ns = t_ns - self._window_ns
         while first < newest:
             from_ns, old = t[first], v[first]
-            held_ns = min(t[first + 1] - from_ns, hold_ns)
+            held_ns = t[first + 1] - from_ns
+            held_ns = held_ns if held_ns < hold_ns else hold_ns
             if from_ns + held_ns > start_ns:
                 break
             if old == old:
@@ -153,22 +170,6 @@ class Average(WindowCondition, _Mean):
         if before_ns <= 0 or self._v[first] != self._v[first] or first == len(self._t) - 1:
             return self._area, self._covered_ns
         return self._area - self._v[first] * (before_ns / NS_PER_S), self._covered_ns - before_ns
-
-    @property
-    @override
-    def coverage(self) -> float | None:
-        """See :class:`Condition`."""
-        return self._coverage
-
-    @override
-    def worse(self, value: float | None, extreme: float | None) -> float | None:
-        """See :class:`Condition`."""
-        return self.worse_by(self._bounds, value, extreme)
-
-    @override
-    def assume_true(self) -> None:
-        """See :class:`Condition`."""
-        self._memory = True
 
     @override
     def shift(self, step_ns: int) -> None:
@@ -269,22 +270,6 @@ class ShiftAverage(_Mean):
                 self._covered_ns += held_ns
         self._last_ns, self._last = t_ns, value
         return t_ns
-
-    @property
-    @override
-    def coverage(self) -> float | None:
-        """See :class:`Condition`."""
-        return self._coverage
-
-    @override
-    def worse(self, value: float | None, extreme: float | None) -> float | None:
-        """See :class:`Condition`."""
-        return self.worse_by(self._bounds, value, extreme)
-
-    @override
-    def assume_true(self) -> None:
-        """See :class:`Condition`."""
-        self._memory = True
 
     @override
     def shift(self, step_ns: int) -> None:
