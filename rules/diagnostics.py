@@ -200,9 +200,10 @@ class Bursts:
         self.flood = flood()
 
     def count(self, alarm: str, at_ns: int, *, annunciated: bool) -> None:
-        """An alarm was activated."""
-        if alarm.startswith("davy:") and not alarm.endswith(FAULT_SUFFIX):
+        """An alarm was activated. Floods do not count Davy's own alarms, but for faults; chattering does (A11)."""
+        if alarm == FLOOD or alarm.startswith(CHATTER):
             return
+        is_own = alarm.startswith("davy:") and not alarm.endswith(FAULT_SUFFIX)
         self._forget(at_ns)
         burst = self.chatters.get(alarm)
         if burst is None:
@@ -215,7 +216,7 @@ class Bursts:
                 "en": f"alarm {alarm} chatters: {burst.count} activations in a minute",
             }
             self._raise(CHATTER + alarm, _notice("chatter", message, burst.count, CHATTER_FROM), at_ns)
-        if annunciated and self.flood.add(at_ns):
+        if annunciated and not is_own and self.flood.add(at_ns):
             count = self.flood.count
             message = {
                 "zh-CN": f"报警泛滥：10 分钟内触发 {count} 次",

@@ -103,7 +103,7 @@ class Rivals:
     def flag_of(self, watch: Watch, watches: Mapping[str, Watch]) -> Watch | None:
         """The flag that suppresses it now; one that is bad, unknown or stale does not (A4)."""
         flag = watches.get(watch.rule.suppress_when or "")
-        if flag is None or not flag.alarm.is_active or flag.truth is not True or flag.is_in_fault:
+        if flag is None or not flag.alarm.is_active or flag.truth is None or flag.is_in_fault:
             return None
         if flag.quality is not None and not is_usable(flag.quality):
             return None

@@ -12,6 +12,8 @@ from rules.messages import Texts
 CERTAIN_COVERAGE: Final = 0.75
 """An event about a mean of less is uncertain (C5)."""
 _UNCERTAIN: Final = Quality.UNCERTAIN.value
+_OUT_OF_RANGE: Final = Quality.OUT_OF_RANGE.value
+_BAND: Final = Quality.NE43_BAND.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +165,12 @@ class Subject:
 
     @property
     def told_quality(self) -> int | None:
-        """The quality that events tell: uncertain where too little is covered (C5)."""
+        """The quality that events tell: uncertain where too little is covered (C5), 2 in the NE 43 band (Q3)."""
         coverage = self.coverage
         is_thin = coverage is not None and coverage < CERTAIN_COVERAGE
-        return _UNCERTAIN if is_thin and self.quality == 0 else self.quality
+        if is_thin and self.quality == 0:
+            return _UNCERTAIN
+        return _OUT_OF_RANGE if self.quality == _BAND else self.quality
 
     @property
     def remark(self) -> str | None:

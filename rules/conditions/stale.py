@@ -14,7 +14,7 @@ from rules.model import RuleBase
 class Stale(Condition):
     """``value`` is the length of the silence in seconds, so far or as a reading ended it; all times are ``at``."""
 
-    __slots__ = ("_after_ns", "_from_ns", "_is_true")
+    __slots__ = ("_after_ns", "_from_ns", "_is_known", "_is_true")
     is_derived = True
     sees_bad = True
     side = 1
@@ -25,6 +25,8 @@ class Stale(Condition):
         self._from_ns: int | None = None
         """The last usable reading; before it the tag's first record, or the start if later."""
         self._is_true = False
+        self._is_known = False
+        """A usable reading, or their absence, has told which it is since the start."""
 
     @override
     def take(self, value: float, quality: int, t_ns: int, at_ns: int) -> bool | None:
@@ -32,14 +34,15 @@ class Stale(Condition):
         self.value = 0.0 if self._from_ns is None else (at_ns - self._from_ns) / 1e9
         self._from_ns = at_ns
         self._is_true = False
+        self._is_known = True
         return False
 
     @override
     def take_bad(self, at_ns: int) -> bool | None:
-        """See :class:`Condition`."""
+        """See :class:`Condition`. A bad reading is no reading: it neither ends silence nor breaks an off-delay (Q5)."""
         if self._from_ns is None:
             self._from_ns = at_ns
-        return None
+        return self._is_true if self._is_known else None
 
     @property
     @override
@@ -53,11 +56,13 @@ class Stale(Condition):
     def fire(self) -> None:
         """See :class:`Condition`."""
         self._is_true = True
+        self._is_known = True
         self.value = self._after_ns / 1e9
 
     @override
     def start(self, at_ns: int, *, is_active: bool) -> None:
         """See :class:`Condition`."""
+        self._is_known = False
         if not (self._is_true and is_active):
             # A tag that never had a record is counted from the start too: a silent device must not be missed.
             self._from_ns = at_ns
@@ -72,12 +77,12 @@ class Stale(Condition):
     @override
     def to_row(self, *, is_whole: bool = False) -> list[Any]:
         """See :class:`Condition`."""
-        return [self.value, self._from_ns, self._is_true]
+        return [self.value, self._from_ns, self._is_true, self._is_known]
 
     @override
     def from_row(self, row: list[Any]) -> None:
         """See :class:`Condition`."""
-        self.value, self._from_ns, self._is_true = row
+        self.value, self._from_ns, self._is_true, self._is_known = row
 
 
 class Config(RuleBase):

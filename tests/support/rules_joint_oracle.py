@@ -101,7 +101,7 @@ class Plant:
                 rule.silent, rule.truth = False, False
                 rule.settle(False, at, self.told)
             else:
-                rule.settle(None, at, self.told)
+                rule.settle(rule.truth, at, self.told)  # Q5: it ignores bad readings, and stays what it was
             return
         if value is None:
             rule.settle({"hold": None, "alarm": True, "clear": False}[rule.keys["on_bad"]], at, self.told)

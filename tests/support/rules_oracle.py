@@ -86,7 +86,8 @@ class Oracle:
             if sample.usable:
                 self.silent = False
                 return False
-            return None
+            # Q5: it ignores on_bad; a bad reading leaves it what it was, unknown before anything was told.
+            return True if self.silent else False if any(s.usable for s in self.history) else None
         if not sample.usable:
             return {"hold": None, "alarm": True, "clear": False}[rule.get("on_bad", "hold")]
         if kind == "state":

@@ -108,7 +108,7 @@ class Config(DestinationBase):
     @field_validator("commands", mode="before")
     @classmethod
     def _comes_later(cls, commands: object) -> object:
-        later = sorted(str(name) for name in _items(commands) if name in LATER)
+        later = sorted(name for name in _items(commands) if isinstance(name, str) and name in LATER)
         if later:
             raise ValueError(f"{', '.join(later)}: not in this version of davy; leave it out")
         return commands
