@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.core.batch import Layout
 from agent.core.events import AlarmEvent
+from agent.core.ranges import Ranges
 from agent.core.records import Kind, Record
 from agent.core.tags import Tag
 from agent.envelope import Envelope, Place
@@ -108,11 +109,13 @@ class _Source:
         self.recording = recording
         self._envelope = Envelope("", "", Place(), NO_EPOCH, {})
         self._envelope_of: RuleSet | None = None
+        self._ranges: dict[str, tuple[float, float]] = {}
 
     def engine(self, rules: Sequence[RuleBase] | None, tags: Sequence[Tag]) -> Engine:
         """An engine at the beginning of time."""
         if rules is None:
             raise ReplayError(self.recording.path, None, "no rules", "--rules FILE; only a journal has its own")
+        self._ranges |= {tag.id: tag.range for tag in tags if tag.range is not None}
         return Engine(build(rules, {tag.id: tag for tag in tags}, live=False), epoch=NO_EPOCH)
 
     def envelope(self, engine: Engine) -> Envelope:
@@ -129,12 +132,13 @@ class _Source:
     def records(self) -> Iterable[Record]:
         """What is fed to the engines."""
         recording = self.recording
+        ranges = Ranges(self._ranges)
         layout: Layout | None = None
         for batch in batches(recording.path, is_sorted=recording.is_sorted, progress=recording.progress):
             if batch.layout is not layout:
                 layout = batch.layout
                 recording.seen.update(layout.tags)
-            yield Record(0, Kind.READINGS, batch=batch)
+            yield Record(0, Kind.READINGS, batch=ranges.mark(batch))
 
     def takes(self, place: int, record: Record) -> bool:
         """Whether the engine made at this place gets the record."""

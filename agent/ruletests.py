@@ -12,6 +12,7 @@ from agent.config.load import load_rules, load_workbench
 from agent.config.parts import Parts
 from agent.config.sources import yaml_files
 from agent.core.batch import Batch
+from agent.core.ranges import Ranges
 from agent.core.tags import Tag
 from agent.scenarios import Scene, SceneError, load_scene
 from drivers.replay import batches
@@ -55,7 +56,12 @@ class LoadedCase:
         return next(iter(self.judged)) if len(self.judged) == 1 else None
 
     def source(self) -> Iterable[Batch]:
-        """The readings, from the beginning."""
+        """The readings, from the beginning; what lies outside its tag's range is marked (spec/rules.md Q2)."""
+        tags = self.rules_file.tags
+        ranges = Ranges({name: tag.range for name, tag in tags.items() if tag.range is not None})
+        return map(ranges.mark, self._readings())
+
+    def _readings(self) -> Iterable[Batch]:
         if self.case.data is not None:
             return batches(Path(self.case.data), is_sorted=False)
         if self.scene is not None:
