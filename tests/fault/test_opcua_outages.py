@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 import pytest_asyncio
@@ -86,7 +87,7 @@ async def test_a_quiet_item_is_read_again_before_refresh_is_over(fresh: OpcuaSer
             await run.box.until(lambda r: r.tag == "L" and r.quality == 0)
         # Before the connection stood, a tick may have given 101.
         good = [r for r in run.box.all("L") if r.quality != 101]
-        distances = [b.at_ns - a.at_ns for a, b in zip(good, good[1:], strict=False)]
+        distances = [b.at_ns - a.at_ns for a, b in pairwise(good)]
         assert max(distances) <= REFRESH_NS * 3, distances  # three times: a busy machine
         assert {(r.quality, r.value) for r in good} == {(0, 1.0)}
         assert all(r.t_ns == r.at_ns for r in good[1:])
