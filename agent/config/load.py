@@ -235,7 +235,8 @@ class _Load:
     def _config(self, sections: Mapping[str, Strict | None], *lists: Sequence[BaseModel | None]) -> Config | None:
         if None in sections.values() or any(None in items for items in lists):
             return None
-        if any(not isinstance(self._data.get(key, []), list) for key in LISTS):
+        # A key with nothing behind it (``rules:``) is an empty list; anything else was told by ``items``.
+        if any(not isinstance(self._data.get(key) or [], list) for key in LISTS):
             return None
         return Config.model_validate({**sections, **dict(zip(LISTS, lists, strict=True))})
 

@@ -266,3 +266,10 @@ def test_a_configuration_and_its_problems_survive_the_way_from_another_process(t
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, HEAD + "x: 1\n")
     assert pickle.loads(pickle.dumps(caught.value)).problems == caught.value.problems
+
+
+@pytest.mark.parametrize("key", ["devices", "rules", "destinations"])
+def test_a_list_key_with_nothing_behind_it_is_an_empty_list(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "davy.yaml"
+    path.write_text(f"site: {{id: s1}}\nagent: {{name: gw1}}\n{key}:\n", encoding="utf-8")
+    assert getattr(load(path).config, key) == ()
